@@ -1,0 +1,46 @@
+# The commands of this project. Each sets up what it needs: Python 3.11+ with venv is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test lint format long clean
+.DEFAULT_GOAL := help
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(STAMP)  ## Show what ecrsweep does, on an embedded AWS
+	$(BIN)/ecrsweep demo
+
+test: lint  ## Lint, types, imports and all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)  ## Format, lint, types and imports, checked
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)  ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+long: $(STAMP)  ## The property tests over thousands of worlds
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/stories/test_worlds.py
+
+clean:  ## Remove what was set up
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python has no venv. On Debian: apt-get install python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+lock: $(STAMP)  ## Renew requirements/dev.txt, without index addresses
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--extra demo --group dev pyproject.toml --output-file requirements/dev.txt

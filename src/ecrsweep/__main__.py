@@ -1,0 +1,5 @@
+"""`python -m ecrsweep`."""
+
+from ecrsweep.cli import main
+
+main()

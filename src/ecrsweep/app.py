@@ -1,0 +1,280 @@
+"""The stories of a run, line by line: census, plan, explain. What each step does is told elsewhere.
+
+Nothing here knows AWS, files or terminals: the world comes in through `ports`, and results go out as values.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from ecrsweep.core.decisions import Code
+from ecrsweep.core.document import Footer, Header, Scope
+from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Missing
+from ecrsweep.core.graph import build_graph
+from ecrsweep.core.images import Inventory
+from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
+from ecrsweep.core.policy import Limits, Policy, governing, matches_any
+from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Use, UseIndex
+from ecrsweep.ports import ImageStore, Source, World
+
+REGISTRY_SOURCE: Final = "ecr"
+"""The word in coverage for a registry or repository that could not be read."""
+
+REGIONS_SOURCE: Final = "regions"
+"""The word in coverage for the list of enabled regions, where that could not be read."""
+
+Progress = Callable[[str], None]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the user asks for. `scope.regions` are the registries; `uses` and `read_files` came from uses files."""
+
+    scope: Scope
+    policies: tuple[Policy, ...]
+    sources: tuple[Source, ...]
+    tool_version: str
+    given_uses: tuple[Use, ...] = ()
+    given_coverage: tuple[Coverage, ...] = ()
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits to hold to; None where the user overrides them."""
+        return None if self.scope.override_limits else self.scope.limits
+
+
+def take_census(world: World, request: Request, say: Progress) -> Census:
+    """Ask every source in every region where something may run, and tell what each answered.
+
+    A source that fails becomes a failed entry of the coverage, never an error: what it found before
+    that still protects.
+    """
+    scope = request.scope
+    regions, coverage = _consumer_regions(world, scope)
+    coverage += request.given_coverage
+    asked = []
+    for region in regions:
+        for source in request.sources:
+            skipped = _skipped(world.account, region, source, scope)
+            if skipped is None:
+                asked.append((source, region))
+            else:
+                coverage.append(skipped)
+    say(f"Asking {len(asked)} sources in {len(regions)} regions what they use")
+    answers = list(world.each(lambda job: _ask(world, *job), asked))
+    uses = [*request.given_uses, *(use for found, _, _ in answers for use in found)]
+    coverage += _judged(world, answers)
+    accepted = tuple(_accepted(entry, scope.accept_gaps) for entry in coverage)
+    return Census(tuple(uses), tuple(sorted(accepted, key=_coverage_order)))
+
+
+class PlanRun:
+    """One plan as it comes about: iterate over the repositories, then ask for the footer.
+
+    Repositories stream through: no more of them are in memory than are being read.
+    """
+
+    def __init__(self, world: World, request: Request, census: Census, now: float) -> None:
+        """`now` in seconds since the epoch: the moment that all decisions are made for."""
+        self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope)
+        self.census = census
+        self.index = UseIndex(census.uses)
+        self._world = world
+        self._request = request
+        self._now = now
+        self._summary = Summary()
+        self._unresolved: list[Use] = []
+        self._failures: list[Coverage] = []
+        self._own_reads = 0
+        self._limited = False
+        self._matched: set[str] = set()
+        self.unread_registries: list[Registry] = []
+
+    def repositories(self) -> Iterator[RepositoryPlan]:
+        """The plan of every repository in scope, registry by registry, by name."""
+        for region in self._request.scope.regions:
+            yield from self._registry(self._world.image_store(region))
+
+    def footer(self) -> Footer:
+        """What is known when all repositories have been planned."""
+        accepts = self._request.scope.accept_gaps
+        coverage = self.census.coverage + tuple(_accepted(entry, accepts) for entry in self._failures)
+        unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
+        limits = self._request.limits
+        return Footer(
+            coverage=coverage,
+            unresolved=tuple(unresolved),
+            summary=self._summary,
+            verdict=None if limits is None else run_limit(limits, self._summary),
+            foreign_uses=self.index.foreign,
+            own_reads=self._own_reads,
+            limited=self._limited,
+        )
+
+    def _registry(self, store: ImageStore) -> Iterator[RepositoryPlan]:
+        try:
+            names = store.repository_names()
+        except AwsFailure as failure:
+            self._failures.append(_unread(store.registry, failure))
+            self.unread_registries.append(store.registry)
+            return
+        patterns = self._request.scope.repositories
+        self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}
+        wanted = [name for name in names if matches_any(patterns, name)]
+        self._note_missing_repositories(store, names)
+        for answer in self._world.each(lambda name: self._repository(store, name), wanted):
+            if isinstance(answer, Coverage):
+                self._failures.append(answer)
+            elif answer is not None:
+                self._add(answer)
+                yield answer
+
+    def _repository(self, store: ImageStore, name: str) -> RepositoryPlan | Coverage | None:
+        try:
+            inventory = store.inventory(name)
+        except Missing:
+            return None
+        except AwsFailure as failure:
+            return _unread(store.registry, failure)
+        return self.decide(inventory)
+
+    def decide(self, inventory: Inventory) -> RepositoryPlan:
+        """The plan of one repository, from what it holds."""
+        repository = inventory.repository
+        return plan_repository(
+            inventory,
+            self.index.match(repository, inventory.images),
+            governing(self._request.policies, repository.name),
+            self._now,
+            census_gaps=self.census.gaps,
+            limits=self._request.limits,
+        )
+
+    def unmatched_repositories(self) -> list[str]:
+        """The patterns of the scope that matched no repository so far."""
+        return [pattern for pattern in self._request.scope.repositories if pattern not in self._matched]
+
+    def _note_missing_repositories(self, store: ImageStore, names: Sequence[str]) -> None:
+        named = self.index.repositories_named_in(store.registry)
+        asked = [name for name in named if matches_any(self._request.scope.repositories, name)]
+        self._unresolved += self.index.missing(store.registry, set(names), asked=asked)
+
+    def _add(self, plan: RepositoryPlan) -> None:
+        self._summary += plan.summary
+        self._unresolved += plan.unresolved
+        self._own_reads += plan.own_reads
+        self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
+        registry = plan.repository.registry
+        self._failures += (
+            Coverage(
+                registry.account, registry.region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=gap.error,
+                action=gap.action,
+            )
+            for gap in plan.gaps
+        )  # fmt: skip
+
+
+def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str) -> Explanation | None:
+    """What is known about an image; None where the repository does not hold it. Raises `AwsFailure`."""
+    inventory = store.inventory(repository.name)
+    graph = build_graph(inventory.images, inventory.edges)
+    if digest not in graph.images:
+        return None
+    return Explanation(
+        repository,
+        next(decision for decision in run.decide(inventory).decisions if decision.image.digest == digest),
+        tuple(graph.parents_of(digest)),
+        tuple(graph.children_of(digest)),
+        tuple(graph.subjects_of(digest)),
+        tuple(graph.referrers_of(digest)),
+    )
+
+
+_Answer = tuple[list[Use], Coverage, bool]
+
+
+def _consumer_regions(world: World, scope: Scope) -> tuple[list[str], list[Coverage]]:
+    """The regions to ask and, where these cannot be known or the user left some out, the entries that say so."""
+    try:
+        enabled = list(world.enabled_regions())
+    except AwsFailure as failure:
+        if scope.consumer_regions is not None:
+            return sorted(scope.consumer_regions), []
+        gap = Coverage(
+            world.account, "all", REGIONS_SOURCE, CoverageStatus.FAILED, action=failure.action,
+            error=f"the enabled regions are not known, so only those of the registries were asked: {failure}",
+        )  # fmt: skip
+        return sorted(scope.regions), [gap]
+    if scope.consumer_regions is None:
+        return enabled, []
+    left_out = [region for region in enabled if region not in scope.consumer_regions]
+    reason = "left out by --consumer-region"
+    return sorted(scope.consumer_regions), [
+        Coverage(world.account, region, "all", CoverageStatus.SKIPPED, error=reason) for region in left_out
+    ]
+
+
+def _skipped(account: str, region: str, source: Source, scope: Scope) -> Coverage | None:
+    if source.name in scope.skip_sources:
+        return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="skipped by --skip-source")
+    if not source.offered_in(region):
+        return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="not offered in this region")
+    return None
+
+
+def _ask(world: World, source: Source, region: str) -> _Answer:
+    """What one source says in one region. The last part tells that every call was refused by the organisation."""
+    found: list[Use] = []
+    account = world.account
+    try:
+        for use in source.uses(world.place(region)):
+            found.append(use)  # noqa: PERF402 - what came before an error still counts
+    except AwsFailure as failure:
+        entry = Coverage(
+            account, region, source.name, CoverageStatus.FAILED, len(found), str(failure), action=failure.action
+        )
+        return found, entry, isinstance(failure, ClosedByOrganization)
+    except Exception as error:  # noqa: BLE001 - a source may come from anybody: whatever breaks it is a gap, not "no uses"
+        message = f"{source.name} broke on an answer it did not expect: {type(error).__name__}: {error}"
+        return found, Coverage(account, region, source.name, CoverageStatus.FAILED, len(found), message), False
+    return found, Coverage(account, region, source.name, CoverageStatus.COMPLETE, len(found)), False
+
+
+def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
+    """The coverage, where a region that the organisation closes for every source is shown as skipped: no gap."""
+    open_regions = {entry.region for _, entry, closed in answers if not closed}
+    candidates = {entry.region for _, entry, _ in answers} - open_regions
+    closed_regions = {region for region in candidates if world.is_closed(region)}
+    return [
+        msgspec.structs.replace(
+            entry, status=CoverageStatus.SKIPPED, error=f"region closed by a service control policy: {entry.error}"
+        )
+        if entry.region in closed_regions
+        else entry
+        for _, entry, _ in answers
+    ]
+
+
+def _accepted(entry: Coverage, accepts: Sequence[str]) -> Coverage:
+    """The entry, marked where the user named it: SOURCE[@ACCOUNT][/REGION]."""
+    if entry.status is CoverageStatus.FAILED and any(_names(word, entry) for word in accepts):
+        return msgspec.structs.replace(entry, accepted=True)
+    return entry
+
+
+def _names(word: str, entry: Coverage) -> bool:
+    rest, _, region = word.partition("/")
+    source, _, account = rest.partition("@")
+    return source == entry.source and account in {"", entry.account} and region in {"", entry.region}
+
+
+def _unread(registry: Registry, failure: AwsFailure) -> Coverage:
+    return Coverage(
+        registry.account, registry.region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=str(failure),
+        action=failure.action,
+    )  # fmt: skip
+
+
+def _coverage_order(entry: Coverage) -> tuple[str, str, str, str]:
+    return (entry.account, entry.region, entry.source, entry.error or "")

@@ -1,0 +1,10 @@
+"""Carrying a plan out: check again, parents before children, batch by batch, and say what really happened.
+
+A plan only permits. What goes is what the plan let go, what the evidence of now lets go too, and what has
+not changed in between: tags, push and pull times, what contains it.
+"""
+
+from ecrsweep.apply.carry import carry_out
+from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
+
+__all__ = ["ApplyResult", "Outcome", "Result", "carry_out"]

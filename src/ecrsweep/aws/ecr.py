@@ -1,0 +1,241 @@
+"""One private registry over the ECR API (`ports.ImageStore`).
+
+API: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/Welcome.html
+Every list asks for images of any state; manifests are read for indexes and unknown kinds alone, once in their
+life, because reading one moves its recorded pull time.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import msgspec
+
+from ecrsweep.aws.cache import ManifestCache, OwnRead
+from ecrsweep.aws.errors import code_of
+from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
+from ecrsweep.core.images import IMAGE_TYPES, INDEX_TYPES, Gap, Image, Inventory, Status
+from ecrsweep.core.manifests import Contents, read_manifest
+from ecrsweep.core.names import Registry, Repository
+from ecrsweep.ports import Deletion, Place
+
+READ_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories")
+DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
+
+PAGE: Final = 1000
+BATCH: Final = 100
+_OWN_READ_SLACK: Final = 2.0
+_BLIND_WINDOW: Final = 86_400.0
+_READABLE_TYPES: Final = sorted(INDEX_TYPES | IMAGE_TYPES)
+
+
+class EcrStore:
+    """The images of one registry."""
+
+    def __init__(self, place: Place, registry: Registry, cache: ManifestCache, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since the epoch; it only tells which of our own reads are less than a day old."""
+        self.registry = registry
+        self._place = place
+        self._cache = cache
+        self._clock = clock
+
+    def repository_names(self) -> Sequence[str]:
+        """The names of all repositories (DescribeRepositories), sorted. Raises `AwsFailure`."""
+        found = self._place.pages(
+            "ecr", "describe_repositories", "repositories", registryId=self.registry.account, maxResults=PAGE
+        )
+        return sorted(repository["repositoryName"] for repository in found)
+
+    def inventory(self, name: str) -> Inventory:
+        """All images of a repository with what its indexes contain. Raises `Missing` where it is gone."""
+        repository = Repository(self.registry, name)
+        details = self._place.pages(
+            "ecr", "describe_images", "imageDetails", maxResults=PAGE, **self._named(name), filter=_ANY
+        )
+        images = self._without_own_reads(repository, _images(details))
+        reading = _Reading(self._place, self._cache, repository)
+        contents = reading.contents([image for image in images.values() if image.needs_reading])
+        kept = (_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone)
+        edges = {digest: found.children for digest, found in contents.items() if found.children}
+        return Inventory(repository, tuple(kept), edges, tuple(reading.gaps), self._recent_reads(repository, images))
+
+    def describe(self, name: str, digests: Sequence[str]) -> dict[str, Image]:
+        """These images as they are now (DescribeImages by digest); those that are gone are left out."""
+        found: dict[str, Image] = {}
+        for start in range(0, len(digests), BATCH):
+            found |= _images(self._described(name, digests[start : start + BATCH]))
+        return self._without_own_reads(Repository(self.registry, name), found)
+
+    def delete(self, name: str, digests: Sequence[str]) -> Sequence[Deletion]:
+        """Delete at most 100 images by digest (BatchDeleteImage): one answer an image, whatever AWS left unsaid.
+
+        An image that was not there any more counts as gone. Raises `AwsFailure` where the call as a whole failed.
+        """
+        answer = self._place.call("ecr", "batch_delete_image", **self._named(name), imageIds=_ids(digests))
+        failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
+        gone = {image.get("imageDigest") for image in answer.get("imageIds", [])}
+        return [_deletion(digest, failures.get(digest), digest in gone) for digest in digests]
+
+    def _named(self, name: str) -> dict[str, Any]:
+        return {"registryId": self.registry.account, "repositoryName": name}
+
+    def _described(self, name: str, digests: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """One image that is gone fails the whole call: look for it by halves."""
+        try:
+            answer = self._place.call(
+                "ecr", "describe_images", **self._named(name), imageIds=_ids(digests), filter=_ANY
+            )
+            yield from answer["imageDetails"]
+        except Missing as failure:
+            if code_of(failure) == "RepositoryNotFoundException":
+                return
+            if len(digests) > 1:
+                half = len(digests) // 2
+                yield from self._described(name, digests[:half])
+                yield from self._described(name, digests[half:])
+
+    def _without_own_reads(self, repository: Repository, images: dict[str, Image]) -> dict[str, Image]:
+        """The images with their pull times as they were before we read them ourselves."""
+        reads = self._cache.own_reads(repository)
+        for digest in reads.keys() & images.keys():
+            pulled = images[digest].pulled_at
+            for read in reads[digest]:
+                if pulled is not None and abs(pulled - read.read_at) <= _OWN_READ_SLACK:
+                    images[digest] = msgspec.structs.replace(images[digest], pulled_at=read.pulled_before)
+                    break
+        return images
+
+    def _recent_reads(self, repository: Repository, images: Mapping[str, Image]) -> int:
+        since = self._clock() - _BLIND_WINDOW
+        reads = self._cache.own_reads(repository)
+        return sum(digest in images and max(read.read_at for read in found) >= since for digest, found in reads.items())
+
+
+class _Reading:
+    """The reading of those manifests of a repository that nobody has read before."""
+
+    def __init__(self, place: Place, cache: ManifestCache, repository: Repository) -> None:
+        self._place = place
+        self._cache = cache
+        self._repository = repository
+        self.gaps: list[Gap] = []
+        self.gone: set[str] = set()
+
+    def contents(self, images: Sequence[Image]) -> dict[str, Contents]:
+        """What these manifests contain, from the cache or by reading them; the rest are in `gaps` and `gone`."""
+        found = self._cache.contents([image.digest for image in images])
+        unread = []
+        for image in images:
+            if image.digest in found:
+                continue
+            if image.status is Status.ACTIVE:
+                unread.append(image)
+            else:
+                self._gap(image.digest, f"it is {image.status.value.lower()}, and nobody noted before what it contains")
+        for start in range(0, len(unread), BATCH):
+            found |= self._read(unread[start : start + BATCH])
+        return found
+
+    def _read(self, images: Sequence[Image]) -> dict[str, Contents]:
+        types = sorted({*_READABLE_TYPES, *(image.media_type for image in images if image.media_type)})
+        try:
+            answer = self._place.call(
+                "ecr", "batch_get_image",
+                registryId=self._repository.registry.account, repositoryName=self._repository.name,
+                imageIds=_ids(image.digest for image in images), acceptedMediaTypes=types,
+            )  # fmt: skip
+        except AwsFailure as failure:
+            self.gaps.append(Gap(f"{self._repository.name}: {failure}", failure.action))
+            return {}
+        self._note(images, answer)
+        failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
+        manifests = {entry["imageId"]["imageDigest"]: entry for entry in answer.get("images", [])}
+        return self._understood(images, manifests, failures)
+
+    def _understood(
+        self, images: Sequence[Image], manifests: Mapping[str, Any], failures: Mapping[str | None, Any]
+    ) -> dict[str, Contents]:
+        found: dict[str, Contents] = {}
+        lasting: list[tuple[str, Contents]] = []
+        for image in images:
+            if image.digest in manifests:
+                entry = manifests[image.digest]
+                raw = entry.get("imageManifest", "")
+                try:
+                    found[image.digest] = read_manifest(raw, image.media_type or entry.get("imageManifestMediaType"))
+                except BadInput as error:
+                    self._gap(image.digest, str(error))
+                    continue
+                if f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}" == image.digest:
+                    lasting.append((image.digest, found[image.digest]))
+            elif failures.get(image.digest, {}).get("failureCode") == "ImageNotFound":
+                self.gone.add(image.digest)
+            else:
+                failure = failures.get(image.digest, {})
+                self._gap(image.digest, failure.get("failureReason") or failure.get("failureCode") or "no answer")
+        self._cache.remember(lasting)
+        return found
+
+    def _note(self, images: Sequence[Image], answer: Mapping[str, Any]) -> None:
+        """Write down our own read, by the clock of AWS, with the pull times seen just before."""
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        try:
+            read_at = parsedate_to_datetime(date).timestamp()
+        except (TypeError, ValueError):
+            return
+        self._cache.note_reads(self._repository, (OwnRead(image.digest, read_at, image.pulled_at) for image in images))
+
+    def _gap(self, digest: str, why: str) -> None:
+        self.gaps.append(Gap(f"{self._repository.name}: the manifest {digest} could not be read: {why}"))
+
+
+_ANY: Final = {"imageStatus": "ANY"}
+
+
+def _ids(digests: Iterable[str]) -> list[dict[str, str]]:
+    return [{"imageDigest": digest} for digest in digests]
+
+
+def _images(details: Iterable[Mapping[str, Any]]) -> dict[str, Image]:
+    """Images by digest, as DescribeImages told them; an entry that comes on two pages counts once."""
+    images = {}
+    for detail in details:
+        image = _image(detail)
+        images[image.digest] = image
+    return images
+
+
+def _image(detail: Mapping[str, Any]) -> Image:
+    try:
+        return Image(
+            digest=detail["imageDigest"],
+            tags=tuple(detail.get("imageTags", ())),
+            media_type=detail.get("imageManifestMediaType"),
+            artifact_type=detail.get("artifactMediaType"),
+            pushed_at=_seconds(detail.get("imagePushedAt")),
+            pulled_at=_seconds(detail.get("lastRecordedPullTime")),
+            size_bytes=detail.get("imageSizeInBytes", 0),
+            subject=detail.get("subjectManifestDigest"),
+            status=Status(detail.get("imageStatus", "ACTIVE")),
+        )
+    except (KeyError, ValueError) as error:
+        raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error
+
+
+def _seconds(moment: Any) -> float | None:  # noqa: ANN401 - a datetime, or nothing
+    return None if moment is None else float(moment.timestamp())
+
+
+def _with_kind(image: Image, contents: Mapping[str, Contents]) -> Image:
+    """Where ECR does not say what a manifest is, the manifest itself may."""
+    if image.media_type is not None or image.digest not in contents:
+        return image
+    return msgspec.structs.replace(image, media_type=contents[image.digest].media_type or None)
+
+
+def _deletion(digest: str, failure: Mapping[str, Any] | None, gone: bool) -> Deletion:  # noqa: FBT001 - two facts of one answer
+    if failure is not None:
+        code = str(failure.get("failureCode", "unknown"))
+        return Deletion(digest) if code == "ImageNotFound" else Deletion(digest, code, failure.get("failureReason"))
+    return Deletion(digest) if gone else Deletion(digest, "NoAnswer", "AWS named it neither as deleted nor as refused")

@@ -1,0 +1,261 @@
+"""One set of credentials: its account, its regions, and clients for any service in any of them.
+
+Profiles, SSO, `AWS_*` variables and endpoints are botocore's business and work as everywhere. Clients are
+made once a service and region, and shared by threads.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import boto3
+import msgspec
+from botocore import exceptions as boto
+from botocore.config import Config
+from botocore.parsers import ResponseParserError
+
+from ecrsweep._version import __version__
+from ecrsweep.aws.cache import ManifestCache
+from ecrsweep.aws.ecr import EcrStore
+from ecrsweep.aws.errors import translated
+from ecrsweep.aws.pool import ordered_map
+from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Malformed
+from ecrsweep.core.names import Registry
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ACTIONS: Final = ("ec2:DescribeRegions", "sts:GetCallerIdentity")
+"""What finding out account and regions needs of IAM."""
+
+_HOME_REGIONS: Final = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1"}
+_SIDE_BY_SIDE: Final = 16
+_INSIDE_A_PLACE: Final = 4
+_ATTEMPTS: Final = 5
+
+
+class AwsSession:
+    """Credentials and configuration as the AWS CLI would find them."""
+
+    def __init__(
+        self,
+        *,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        environ: Mapping[str, str],
+    ) -> None:
+        """`region` is the one to begin with, None for the configured one. Raises `CredentialsFailure` for an unknown profile."""
+        try:
+            self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
+        except boto.ProfileNotFound as error:
+            raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
+        except boto.ConfigParseError as error:
+            raise BadInput(f"The AWS configuration cannot be read: {error}") from error
+        self.configured_region = environ.get("AWS_REGION") or self._boto.region_name
+        self._endpoint_url = endpoint_url
+        self._config = self._made_config(environ)
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+        self.allowed_actions: set[str] = set()
+        self._first_region = region or self.configured_region or "us-east-1"
+
+    @cached_property
+    def account(self) -> str:
+        """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
+        region = self.home_region
+        with translated("sts:GetCallerIdentity", region):
+            return str(self.client("sts", region).get_caller_identity()["Account"])
+
+    @property
+    def home_region(self) -> str:
+        """A region to ask what holds for all: the first one named if botocore knows it, else the main one of its partition."""
+        partition = self.partition_of(self._first_region)
+        if self._first_region in self._boto.get_available_regions("ecr", partition):
+            return self._first_region
+        return _HOME_REGIONS.get(partition, "us-east-1")
+
+    def partition_of(self, region: str) -> str:
+        """The partition of a region, known or not."""
+        try:
+            return str(self._boto.get_partition_for_region(region))
+        except boto.UnknownRegionError:
+            return "aws"
+
+    @cached_property
+    def _region_states(self) -> dict[str, str]:
+        region = self.home_region
+        with translated("ec2:DescribeRegions", region):
+            answer = self.client("ec2", region).describe_regions(AllRegions=True)
+            return {found["RegionName"]: found.get("OptInStatus", "") for found in answer["Regions"]}
+
+    def enabled_regions(self) -> list[str]:
+        """The regions that the account has switched on (DescribeRegions), sorted. Raises `AwsFailure`."""
+        enabled = sorted(name for name, state in self._region_states.items() if state != "not-opted-in")
+        if not enabled:
+            raise Malformed("ec2:DescribeRegions named no region at all", action="ec2:DescribeRegions")
+        return enabled
+
+    def known_regions(self, service: str) -> list[str]:
+        """The regions of this partition that botocore knows to offer a service, sorted."""
+        return sorted(self._boto.get_available_regions(service, self.partition_of(self._first_region)))
+
+    def require_region(self, region: str) -> None:
+        """Raise `BadInput` for a region that does not exist or is not switched on, where that can be known."""
+        try:
+            states = self._region_states
+        except CredentialsFailure:
+            raise
+        except AwsFailure:
+            states = dict.fromkeys(self.known_regions("ecr"), "")
+        if region not in states:
+            raise BadInput(f"There is no region {region}. {_suggestion(region, states)}")
+        if states[region] == "not-opted-in":
+            raise BadInput(f"The region {region} is not switched on in this account.")
+
+    def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
+        """The boto3 client of a service in a region. Answers that are not JSON raise instead of reading as empty."""
+        with self._lock:
+            key = (service, region)
+            if key not in self._clients:
+                client = self._boto.client(
+                    service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
+                )
+                if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
+                    client.meta.events.register("before-parse", _refuse_what_is_not_json)
+                self._clients[key] = client
+            return self._clients[key]
+
+    def _made_config(self, environ: Mapping[str, str]) -> Config:
+        """Our own retries, unless the user has asked for others where AWS tools look for that."""
+        profile = self._boto._session.get_scoped_config()  # noqa: SLF001 - boto3 has no other way to it
+        asked = {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & environ.keys() or {
+            "retry_mode",
+            "max_attempts",
+        } & profile.keys()
+        options: dict[str, Any] = {
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "max_pool_connections": 2 * _SIDE_BY_SIDE,
+            "user_agent_extra": f"ecrsweep/{__version__}",
+        }
+        if not asked:
+            options["retries"] = {"mode": "adaptive", "total_max_attempts": _ATTEMPTS}
+        return Config(**options)
+
+
+class AwsPlace:
+    """One account and region, as sources read it (`ports.Place`)."""
+
+    def __init__(self, session: AwsSession, region: str) -> None:
+        """The place of these credentials in this region."""
+        self._session = session
+        self.account = session.account
+        self.region = region
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
+        """The boto3 client of a service here."""
+        return self._session.client(service, self.region)
+
+    def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
+        """One call by its Python name, errors translated."""
+        client = self.client(service)
+        with translated(action_of(client, operation), self.region):
+            answer: dict[str, Any] = getattr(client, operation)(**parameters)
+            self._session.allowed_actions.add(action_of(client, operation))
+            return answer
+
+    def pages(self, service: str, operation: str, key: str, /, **parameters: object) -> Iterator[Any]:
+        """The items under `key` of all pages. A page without that key is `Malformed`: silence is not "none"."""
+        action = action_of(self.client(service), operation)
+        seen: set[str] = set()
+        while True:
+            page = self.call(service, operation, **parameters)
+            if key not in page:
+                raise Malformed(f"{action} in {self.region} answered a page without {key}", action=action)
+            yield from page[key]
+            token = page.get("nextToken")
+            if not token:
+                return
+            if token in seen:
+                raise Malformed(f"{action} in {self.region} answered the same page twice", action=action)
+            seen.add(token)
+            parameters["nextToken"] = token
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`work` of each item, a few at a time, answers in order."""
+        return ordered_map(work, items, _INSIDE_A_PLACE)
+
+
+class AwsWorld:
+    """All that one set of credentials reaches (`ports.World`)."""
+
+    def __init__(self, session: AwsSession, cache_file: Path | None, clock: Callable[[], float]) -> None:
+        """`cache_file` None keeps the manifest cache in memory. `clock` gives seconds since the epoch."""
+        self._session = session
+        self._clock = clock
+        self._cache_file = cache_file
+
+    @cached_property
+    def _cache(self) -> ManifestCache:
+        return ManifestCache(self._cache_file)
+
+    @property
+    def account(self) -> str:
+        """The account of the credentials."""
+        return self._session.account
+
+    @property
+    def allowed_actions(self) -> frozenset[str]:
+        """The IAM actions of the calls that were answered so far."""
+        return frozenset(self._session.allowed_actions)
+
+    def enabled_regions(self) -> Sequence[str]:
+        """The regions that the account has switched on, sorted."""
+        return self._session.enabled_regions()
+
+    def image_store(self, region: str) -> EcrStore:
+        """The registry of a region."""
+        return EcrStore(self.place(region), Registry(self.account, region), self._cache, self._clock)
+
+    def place(self, region: str) -> AwsPlace:
+        """The place where sources read in a region."""
+        return AwsPlace(self._session, region)
+
+    def is_closed(self, region: str) -> bool:
+        """True where a service control policy refuses even to list repositories there."""
+        try:
+            self.place(region).call("ecr", "describe_repositories", maxResults=1)
+        except ClosedByOrganization:
+            return True
+        except AwsFailure:
+            return False
+        return False
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`work` of each item side by side, answers in order."""
+        return ordered_map(work, items, _SIDE_BY_SIDE)
+
+
+def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
+    """The IAM action of a call by its Python name: `ecs:ListTasks` for `list_tasks`."""
+    return f"{client.meta.service_model.signing_name}:{client.meta.method_to_api_mapping[operation]}"
+
+
+def _refuse_what_is_not_json(response_dict: Mapping[str, Any], **_: object) -> None:
+    """Botocore reads a body that is not JSON as an answer without members, which would look like "nothing there"."""
+    if response_dict["status_code"] >= 300:  # noqa: PLR2004 - errors have texts of their own
+        return
+    try:
+        msgspec.json.decode(response_dict["body"] or b"{}", type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError as error:
+        raise ResponseParserError(f"the body is not a JSON object ({error})") from error
+
+
+def _suggestion(region: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - needed for a mistake only
+
+    close = difflib.get_close_matches(region, list(known), n=1)
+    return f"Did you mean {close[0]}?" if close else "Regions have names such as us-east-1."

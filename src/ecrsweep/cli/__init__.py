@@ -1,0 +1,19 @@
+"""The command line: translation between what people type and the stories in `app`, and nothing else.
+
+This module is all that `ecrsweep --help` loads besides click, so that it answers at once.
+"""
+
+import sys
+
+from ecrsweep.cli.exits import Exit
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status. No traceback for what a user can meet."""
+    from ecrsweep.cli.commands import root  # noqa: PLC0415 - keeps `import ecrsweep.cli` free
+    from ecrsweep.cli.guard import guarded  # noqa: PLC0415
+
+    sys.exit(guarded(lambda: root.main(standalone_mode=False, prog_name="ecrsweep")))
+
+
+__all__ = ["Exit", "main"]

@@ -1,0 +1,139 @@
+"""The commands and their flags. Each one gathers what was typed and calls `cli.run`, which does the wiring."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ecrsweep._version import __version__
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_TOGETHER = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_session = _all_of(
+    click.option("--profile", help="Profile of the AWS configuration to use."),
+    click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable, or 'all'."),
+    click.option("--endpoint-url", metavar="URL", help="Send all requests here instead of to AWS."),
+    click.option("--quiet", is_flag=True, help="No progress, only results and errors."),
+    click.option("--verbose", is_flag=True, help="Show more: each image, each workload."),
+    click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True),
+    click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+)
+_evidence = _all_of(
+    click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
+                 help="Ask only here what is in use; repeatable. Default: all enabled regions."),
+    click.option("--uses-file", "uses_files", multiple=True, metavar="FILE",
+                 help="Further images in use: a uses file or a JSON list of names; repeatable."),
+    click.option("--skip-source", "skip_sources", multiple=True, metavar="NAME",
+                 help="Do not ask this source; repeatable. Shown as skipped."),
+    click.option("--accept-gap", "accept_gaps", multiple=True, metavar="SOURCE[@ACCOUNT][/REGION]",
+                 help="Go ahead although this could not be read; repeatable."),
+)  # fmt: skip
+_retention = _all_of(
+    click.option("--repository", "repositories", multiple=True, metavar="PATTERN",
+                 help="Only repositories that match this glob; repeatable."),
+    click.option("--keep-newest", type=int, default=100, show_default=True, metavar="N",
+                 help="Keep the newest N tagged artifacts of each repository."),
+    click.option("--keep-tag", "keep_tags", multiple=True, metavar="PATTERN",
+                 help="Keep images with a tag that matches this glob, besides 'latest'; repeatable."),
+    click.option("--keep-latest/--no-keep-latest", default=True, help="Whether the tag 'latest' protects."),
+    click.option("--pushed-within", metavar="DURATION", help="Keep what was pushed within this time, such as 30d."),
+    click.option("--pulled-within", metavar="DURATION", default="30d", show_default=True,
+                 help="Keep what was pushed or pulled within this time; 0d switches it off."),
+    click.option("--max-fraction", type=float, metavar="F",
+                 help="Hold a repository of more than 20 images of which more than this fraction would go."),
+    click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
+    click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
+    click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),
+)  # fmt: skip
+_output = click.option("--output", type=click.Choice(["table", "json", "jsonl"]), default="table", show_default=True)
+
+
+@click.group(context_settings=_TOGETHER)
+@click.version_option(__version__, prog_name="ecrsweep")
+def root() -> None:
+    """Delete the images in Amazon ECR that nothing uses, and prove why each one stays or goes."""
+
+
+@root.command()
+@_session
+@_evidence
+@_retention
+@_output
+@click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
+@click.option("--exit-code", is_flag=True, help="Exit with 3 when something can go.")
+def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Decide, image by image, and show it. Never changes anything."""
+    from ecrsweep.cli.run import run_plan  # noqa: PLC0415 - boto3 takes its time
+
+    return run_plan(flags)
+
+
+@root.command()
+@click.argument("file", required=False)
+@_session
+@_evidence
+@_retention
+@_output
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.pass_context
+def apply(context: click.Context, /, file: str | None, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Carry out a saved plan; without FILE: plan, show, confirm, apply.
+
+    Everything is read again first: what is in use by now, or changed since the plan, is spared.
+    """
+    from ecrsweep.cli.run import run_apply  # noqa: PLC0415 - boto3 takes its time
+
+    typed = {name for name in flags if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    return run_apply(file, flags, typed)
+
+
+@root.command()
+@_session
+@_evidence
+@_output
+@click.option("--save", metavar="FILE", help="Write a uses file, for --uses-file of another run.")
+def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Show the images in use, and who uses them."""
+    from ecrsweep.cli.run import run_uses  # noqa: PLC0415 - boto3 takes its time
+
+    return run_uses(flags)
+
+
+@root.command()
+@click.argument("image")
+@_session
+@_evidence
+@_retention
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Show everything known about one IMAGE, and why it stays or goes.
+
+    IMAGE is a full name, or repository:tag or repository@sha256:... in the registry of the region. The
+    digest may be cut short.
+    """
+    from ecrsweep.cli.run import run_explain  # noqa: PLC0415 - boto3 takes its time
+
+    return run_explain(image, flags)
+
+
+@root.command()
+@click.option("--keep-running", is_flag=True, help="Stay up, so that every other command can be tried against it.")
+@click.option("--port", type=int, default=0, metavar="PORT", help="Listen here; 0 takes a free port.")
+@click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True)
+def demo(*, keep_running: bool, port: int, color: str) -> int:
+    """Show the whole thing on an embedded AWS: no account, no docker."""
+    from ecrsweep.cli.demo import run_demo  # noqa: PLC0415 - moto takes its time
+
+    return run_demo(keep_running=keep_running, port=port, color=color)

@@ -1,0 +1,76 @@
+"""`ecrsweep demo`: the embedded AWS with a believable company in it, and the real commands run against it."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from typing import Any, Final
+
+from ecrsweep.cli.exits import Exit
+from ecrsweep.core.errors import BadInput
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "profile": None, "regions": ("us-east-1", "eu-west-1"), "endpoint_url": None, "quiet": True, "verbose": False,
+    "log_format": "text", "consumer_regions": (), "uses_files": (), "skip_sources": (), "accept_gaps": (),
+    "repositories": (), "keep_newest": 100, "keep_tags": (), "keep_latest": True, "pushed_within": None,
+    "pulled_within": "30d", "max_fraction": None, "max_images": None, "max_bytes": None, "override_limits": False,
+    "output": "table", "save": None, "exit_code": False,
+}  # fmt: skip
+
+
+def run_demo(*, keep_running: bool, port: int, color: str) -> int:
+    """Start the emulator, show what plan says of it, and say what to try; with `keep_running`, stay up until Ctrl-C."""
+    try:
+        from ecrsweep.emulator import Clock, Emulator  # noqa: PLC0415 - moto belongs to an extra
+        from ecrsweep.emulator.company import build  # noqa: PLC0415
+
+        emulator = Emulator(clock=Clock.real(), port=port).start()
+    except ImportError as error:
+        raise BadInput(f"The demo needs its extra ({error.name} is missing): pip install 'ecrsweep[demo]'") from error
+    cache = tempfile.mkdtemp(prefix="ecrsweep-demo-")
+    try:
+        build(emulator)
+        environ = emulator.environ() | {"ECRSWEEP_CACHE_DIR": cache}
+        _show_plan(environ, color)
+        print()
+        if keep_running:
+            _stay(environ)
+        else:
+            print("To try every command against this company: ecrsweep demo --keep-running")
+    finally:
+        emulator.stop()
+        shutil.rmtree(cache, ignore_errors=True)
+    return Exit.DONE
+
+
+def _show_plan(environ: dict[str, str], color: str) -> None:
+    """The real `plan`, in this process, with nothing of the user's own AWS configuration."""
+    from ecrsweep.cli.run import run_plan  # noqa: PLC0415 - boto3 takes its time
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(environ)
+    print("An embedded AWS with a small company in it: four teams, two regions, two years of builds.")
+    print("$ ecrsweep plan --region us-east-1 --region eu-west-1\n", flush=True)
+    run_plan(_SETTINGS | {"color": color})
+    sys.stdout.flush()
+
+
+def _stay(environ: dict[str, str]) -> None:
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    print("It stays up until Ctrl-C. In another terminal:\n")
+    for name, value in environ.items():
+        print(f"export {name}={value}")
+    print(
+        "\nThen, for example:\n"
+        "  ecrsweep plan --save plan.jsonl\n"
+        "  ecrsweep explain payments/api:latest\n"
+        "  ecrsweep uses\n"
+        "  ecrsweep apply plan.jsonl",
+        flush=True,
+    )
+    done.wait()

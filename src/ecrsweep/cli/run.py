@@ -1,0 +1,439 @@
+"""What each command does: wire the world together, run the story, show it, and find the exit status."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+from rich.console import Console
+
+from ecrsweep._version import __version__
+from ecrsweep.app import PlanRun, Request, explain, take_census
+from ecrsweep.apply import carry_out
+from ecrsweep.aws.cache import default_cache_file
+from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.cli.exits import Exit, gravest
+from ecrsweep.cli.files import written_whole
+from ecrsweep.cli.voice import Voice
+from ecrsweep.config import RetentionFlags, check_accepted_gaps, limits_of, policy_of, read_uses_files, uses_document
+from ecrsweep.core.decisions import Action
+from ecrsweep.core.document import (
+    Footer,
+    PlannedImage,
+    SavedPlan,
+    Scope,
+    coverage_document,
+    decision_documents,
+    planned,
+    read_plan,
+)
+from ecrsweep.core.errors import BadInput, NotFound, PlanForeign, PlanUnreadable
+from ecrsweep.core.names import EcrReference, Registry, parse_own_reference
+from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
+from ecrsweep.core.plan import Explanation
+from ecrsweep.core.policy import Policy
+from ecrsweep.core.times import rfc3339
+from ecrsweep.core.uses import Census, Coverage
+from ecrsweep.reports import PlanReport
+from ecrsweep.reports.json import PlanDocumentReport, PlanLinesReport, write_document, write_lines
+from ecrsweep.reports.table import ApplyTable, PlanTable, UsesTable, console, show_explanation
+from ecrsweep.reports.words import counted, coverage_lines, size
+from ecrsweep.sources import installed_sources
+
+ALL_REGIONS: Final = "all"
+Flags = dict[str, Any]
+
+
+def run_plan(flags: Flags) -> int:
+    """`ecrsweep plan`."""
+    voice = Voice(flags)
+    world, request = _prepared(flags)
+    with ExitStack() as stack:
+        reports: list[PlanReport] = [_plan_report(flags)]
+        if flags["save"]:
+            reports.append(PlanLinesReport(stack.enter_context(written_whole(flags["save"]))))
+        with voice.working("Reading what is in use"):
+            run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+            footer, _ = _through(run, reports, voice)
+    sys.stdout.flush()
+    if flags["output"] == "table" and footer.summary.delete:
+        _say_next(flags)
+    _require_matches(run)
+    return gravest(_plan_statuses(footer, exit_code=flags["exit_code"]))
+
+
+def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
+    """`ecrsweep apply [FILE]`."""
+    voice = Voice(flags)
+    if not flags["yes"] and not sys.stdin.isatty():
+        raise BadInput(
+            "apply asks before it deletes, and there is no terminal to ask on: add --yes to go ahead without"
+        )
+    if file is None:
+        world, request = _prepared(flags)
+        saved, status = _planned_now(world, request, flags, voice)
+    else:
+        world, request, saved = _read_saved(file, flags, typed)
+        status = Exit.HELD if saved.verdict is not None and not request.scope.override_limits else None
+        if status is not None:
+            voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
+    if status is not None:
+        return status
+    if saved.going and not (flags["yes"] or _confirmed(saved)):
+        voice.warn("Not confirmed. Nothing was deleted.")
+        return Exit.ERROR
+    with _stopping() as stopped:
+        with voice.working("Asking again what is in use"):
+            run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+            result = carry_out(world, saved, run, stopped.is_set, voice.say)
+        _show_result(result, flags)
+    return gravest(_apply_statuses(result))
+
+
+def run_uses(flags: Flags) -> int:
+    """`ecrsweep uses`."""
+    voice = Voice(flags)
+    world, request = _prepared(flags | _NO_RETENTION)
+    with voice.working("Reading what is in use"):
+        census = take_census(world, request, voice.say)
+    run = PlanRun(world, request, census, time.time())
+    document = uses_document(census.uses, census.coverage, run.index.foreign)
+    if flags["save"]:
+        with written_whole(flags["save"]) as out:
+            write_document(out, document)
+    if flags["output"] == "json":
+        write_document(sys.stdout.buffer, document)
+    elif flags["output"] == "jsonl":
+        write_lines(sys.stdout.buffer, document["uses"])
+    else:
+        lines = coverage_lines(census.coverage, run.index.foreign)
+        UsesTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"]).show(census.uses, lines)
+    return Exit.HELD if census.gaps else Exit.DONE
+
+
+def run_explain(image: str, flags: Flags) -> int:
+    """`ecrsweep explain IMAGE`."""
+    voice = Voice(flags)
+    session = _session(flags)
+    asked = parse_own_reference(image, Registry(session.account, _single_region(session, flags, image)))
+    repository = asked.repository
+    if repository.registry.account != session.account:
+        raise BadInput(f"{image} is of account {repository.registry.account}, the credentials are of {session.account}")
+    world, request = _prepared(flags | {"regions": (repository.registry.region,)}, session)
+    with voice.working("Reading what is in use"):
+        census = take_census(world, request, voice.say)
+        run = PlanRun(world, request, census, time.time())
+        store = world.image_store(repository.registry.region)
+        digest = _digest_of(asked, store.inventory(repository.name).images)
+        found = explain(run, store, repository, digest) if digest else None
+    if found is None:
+        raise NotFound(f"There is no image {asked} in account {session.account}")
+    _show_explanation(found, census, flags)
+    return Exit.HELD if census.gaps else Exit.DONE
+
+
+_NO_RETENTION: Final[Flags] = {
+    "repositories": (), "keep_newest": 100, "keep_tags": (), "keep_latest": True, "pushed_within": None,
+    "pulled_within": "30d", "max_fraction": None, "max_images": None, "max_bytes": None, "override_limits": False,
+}  # fmt: skip
+_OF_THE_PLAN: Final = frozenset(_NO_RETENTION) - {"override_limits"} | {
+    "regions", "consumer_regions", "uses_files", "skip_sources",
+}  # fmt: skip
+
+
+def _session(flags: Flags) -> AwsSession:
+    named = [region for region in flags["regions"] if region != ALL_REGIONS]
+    return AwsSession(
+        profile=flags["profile"],
+        endpoint_url=flags["endpoint_url"],
+        region=named[0] if named else None,
+        environ=os.environ,
+    )
+
+
+def _prepared(
+    flags: Flags, session: AwsSession | None = None, policies: tuple[Policy, ...] | None = None
+) -> tuple[AwsWorld, Request]:
+    """The world and the request that the flags mean. Flags are checked before AWS is asked anything."""
+    policies = policies or (policy_of(_retention(flags)),)
+    limits = limits_of(flags["max_fraction"], flags["max_images"], flags["max_bytes"])
+    accepts = check_accepted_gaps(flags["accept_gaps"])
+    sources = installed_sources()
+    _check_names(flags["skip_sources"], [source.name for source in sources])
+    session = session or _session(flags)
+    scope = Scope(
+        account=session.account,
+        regions=_registry_regions(session, flags["regions"]),
+        repositories=tuple(flags["repositories"]) or ("*",),
+        consumer_regions=_consumer_regions(session, flags["consumer_regions"]),
+        skip_sources=tuple(flags["skip_sources"]),
+        accept_gaps=accepts,
+        uses_files=tuple(str(Path(path).absolute()) for path in flags["uses_files"]),
+        limits=limits,
+        override_limits=flags["override_limits"],
+    )
+    return _world(session), _request(scope, policies)
+
+
+def _request(scope: Scope, policies: tuple[Policy, ...]) -> Request:
+    given, coverage = read_uses_files(scope.uses_files, scope.account)
+    return Request(scope, policies, installed_sources(), __version__, given, coverage)
+
+
+def _world(session: AwsSession) -> AwsWorld:
+    return AwsWorld(session, default_cache_file(), time.time)
+
+
+def _retention(flags: Flags) -> RetentionFlags:
+    return RetentionFlags(
+        keep_newest=flags["keep_newest"],
+        keep_tags=tuple(flags["keep_tags"]),
+        keep_latest=flags["keep_latest"],
+        pushed_within=flags["pushed_within"],
+        pulled_within=flags["pulled_within"],
+    )
+
+
+def _check_names(skipped: Sequence[str], known: Sequence[str]) -> None:
+    for name in skipped:
+        if name not in known:
+            raise BadInput(f"--skip-source {name}: there is no such source. There are: {', '.join(known)}")
+
+
+def _registry_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...]:
+    if ALL_REGIONS in asked:
+        return tuple(session.enabled_regions())
+    regions = list(asked) or [session.configured_region]
+    if regions == [None]:
+        raise BadInput("No region is given: use --region, AWS_REGION, or a region in the profile")
+    for region in regions:
+        session.require_region(region)
+    return tuple(sorted(set(regions)))
+
+
+def _consumer_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...] | None:
+    if not asked or ALL_REGIONS in asked:
+        return None
+    for region in asked:
+        session.require_region(region)
+    return tuple(sorted(set(asked)))
+
+
+def _single_region(session: AwsSession, flags: Flags, image: str) -> str:
+    """The region in which a name without a host is looked up; any will do for a name with one."""
+    if len(flags["regions"]) == 1 and flags["regions"][0] != ALL_REGIONS:
+        return str(flags["regions"][0])
+    if not flags["regions"] and session.configured_region:
+        return session.configured_region
+    if ".dkr" in image.partition("/")[0]:
+        return session.home_region
+    raise BadInput("Name the one --region of the image, or give its full name")
+
+
+def _plan_report(flags: Flags) -> PlanReport:
+    match flags["output"]:
+        case "json":
+            return PlanDocumentReport(sys.stdout.buffer)
+        case "jsonl":
+            return PlanLinesReport(sys.stdout.buffer)
+        case _:
+            return PlanTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"])
+
+
+def _through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> tuple[Footer, list[PlannedImage]]:
+    """Let the repositories pass before every report; the footer, and the images that may go."""
+    going: list[PlannedImage] = []
+    for report in reports:
+        report.begin(run.header)
+    for plan in run.repositories():
+        voice.say(f"{plan.repository.registry.region} {plan.repository.name}: {counted(len(plan.decisions), 'image')}")
+        for report in reports:
+            report.add(plan)
+        if plan.summary.delete:
+            going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+    footer = run.footer()
+    for report in reports:
+        report.end(footer)
+    return footer, going
+
+
+def _plan_statuses(footer: Footer, *, exit_code: bool) -> Iterator[Exit]:
+    if any(entry.is_gap for entry in footer.coverage) or footer.verdict is not None or footer.limited:
+        yield Exit.HELD
+    if exit_code and footer.summary.delete:
+        yield Exit.CANDIDATES
+
+
+def _say_next(flags: Flags) -> None:
+    if flags["quiet"] or not sys.stdout.isatty():
+        return
+    if flags["save"]:
+        print(f"Next: ecrsweep apply {flags['save']}")
+    else:
+        print("Next: ecrsweep plan ... --save plan.jsonl, then ecrsweep apply plan.jsonl; or: ecrsweep explain IMAGE")
+
+
+def _require_matches(run: PlanRun) -> None:
+    """A repository that was named and does not exist is an error; a glob that matches nothing is not."""
+    missing = [pattern for pattern in run.unmatched_repositories() if not set(pattern) & set("*?[")]
+    if missing and not run.unread_registries:
+        raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(run.header.scope.regions)}")
+
+
+def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) -> tuple[SavedPlan, Exit | None]:
+    """A plan made and shown on the spot; with an exit status where nothing is to be carried out."""
+    shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
+    with voice.working("Reading what is in use"):
+        run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+        footer, going = _through(run, [PlanTable(shown, verbose=flags["verbose"])], voice)
+    sys.stdout.flush()
+    _require_matches(run)
+    verdict = None if footer.verdict is None else footer.verdict.detail
+    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
+    statuses = list(_plan_statuses(footer, exit_code=False))
+    if footer.verdict is not None:
+        return saved, Exit.HELD
+    if not going:
+        if flags["output"] != "table":
+            _show_result(ApplyResult((), footer.coverage, held=bool(statuses)), flags)
+        return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])])
+    return saved, None
+
+
+def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request, SavedPlan]:
+    """The saved plan, with the world and the request that it was made for."""
+    extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
+    if extra:
+        raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
+    try:
+        with Path(file).open("rb") as lines:
+            saved = read_plan(lines, time.time())
+    except OSError as error:
+        raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
+    scope = saved.header.scope
+    session = _session(flags | {"regions": scope.regions})
+    if session.account != scope.account:
+        raise PlanForeign(
+            f"The plan is of account {scope.account}, the credentials are of {session.account}. Nothing was deleted"
+        )
+    strangers = {row.account for row in saved.going} - {scope.account} | {row.region for row in saved.going} - set(
+        scope.regions
+    )
+    if strangers:
+        raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(sorted(strangers))}")
+    accepts = check_accepted_gaps(flags["accept_gaps"])
+    scope = msgspec.structs.replace(
+        scope,
+        accept_gaps=tuple(dict.fromkeys((*scope.accept_gaps, *accepts))),
+        override_limits=scope.override_limits or flags["override_limits"],
+    )
+    return _world(session), _request(scope, saved.header.policies), saved
+
+
+def _confirmed(saved: SavedPlan) -> bool:
+    """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
+    account, number = saved.header.scope.account, len(saved.going)
+    freed = size(sum(row.size_bytes for row in saved.going))
+    print(
+        f"This deletes up to {counted(number, 'image')} ({freed} at most) of account {account}, planned at "
+        f"{rfc3339(saved.header.created_at)}. It cannot be undone.",
+        file=sys.stderr,
+    )
+    print(
+        f"To go ahead, type the account and the number of images ({account} {number}): ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
+    return sys.stdin.readline().split() == [account, str(number)]
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """The first Ctrl-C or SIGTERM finishes the batch in flight and reports; the second stops now."""
+    asked = threading.Event()
+
+    def stop(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
+        if asked.is_set():
+            print("\nStopped at once. What was in flight may have been deleted without a report.", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(Exit.INTERRUPTED)
+        asked.set()
+        print("\nStopping after the batch in flight. Once more stops at once.", file=sys.stderr)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_result(result: ApplyResult, flags: Flags) -> None:
+    """Show what was done; where stdout fails after images have gone, stderr gets the report."""
+    try:
+        match flags["output"]:
+            case "json":
+                rows = [entry.document() for entry in result.results]
+                write_document(sys.stdout.buffer, {"format": APPLY_FORMAT, "results": rows, **result.footer()})
+            case "jsonl":
+                header = {"format": APPLY_FORMAT, "tool_version": __version__}
+                rows = [entry.document() for entry in result.results]
+                write_lines(sys.stdout.buffer, [header, *rows, result.footer()])
+            case _:
+                ApplyTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"]).show(result)
+        sys.stdout.flush()
+    except OSError:
+        ApplyTable(_plain(sys.stderr), verbose=True).show(result)
+        raise
+
+
+def _plain(out: TextIO) -> Console:
+    return console(out, "off")
+
+
+def _apply_statuses(result: ApplyResult) -> Iterator[Exit]:
+    if result.interrupted:
+        yield Exit.INTERRUPTED
+    if result.left_undone:
+        yield Exit.LEFT_UNDONE
+    if result.held or any(entry.is_gap for entry in result.coverage):
+        yield Exit.HELD
+
+
+def _digest_of(asked: EcrReference, images: Sequence[Any]) -> str | None:
+    """The digest that a reference means among these images. A digest cut short is taken where only one begins so."""
+    if asked.digest:
+        matching = [image.digest for image in images if image.digest.startswith(asked.digest)]
+        if len(matching) > 1:
+            raise BadInput(f"{asked} is not unique: {len(matching)} digests begin so")
+        return matching[0] if matching else None
+    return next((image.digest for image in images if asked.tag in image.tags), None)
+
+
+def _show_explanation(found: Explanation, census: Census, flags: Flags) -> None:
+    if flags["output"] == "json":
+        write_document(sys.stdout.buffer, _explanation_document(found, census.coverage))
+        return
+    out = console(sys.stdout, flags["color"])
+    show_explanation(out, found)
+    out.print()
+    for line in coverage_lines(census.coverage, 0):
+        out.print(line)
+
+
+def _explanation_document(found: Explanation, coverage: Sequence[Coverage]) -> Mapping[str, Any]:
+    return {
+        "decision": planned(found.repository, found.decision),
+        "parents": found.parents,
+        "children": found.children,
+        "subjects": found.subjects,
+        "referrers": found.referrers,
+        "coverage": [coverage_document(entry) for entry in coverage],
+    }

@@ -1,0 +1,100 @@
+"""Decisions and their reasons, as data. A reason is never only a line of a log.
+
+The set of codes is closed within a version of the plan format; a test holds that each has its
+explanation here and its line in the documentation.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from ecrsweep.core.images import Image
+
+
+class Action(StrEnum):
+    """What shall happen to an image."""
+
+    KEEP = "keep"
+    ARCHIVE = "archive"
+    DELETE = "delete"
+    HOLD = "hold"
+
+
+class Code(StrEnum):
+    """Why. The order is the order in which reasons are listed."""
+
+    IN_USE = "in_use"
+    NEWEST = "newest"
+    PROTECTED_TAG = "protected_tag"
+    PULLED_RECENTLY = "pulled_recently"
+    PUSHED_RECENTLY = "pushed_recently"
+    UNTAGGED_GRACE = "untagged_grace"
+    USED_RECENTLY = "used_recently"
+    HELD_BY_OWNER = "held_by_owner"
+    KEPT_BY_POLICY = "kept_by_policy"
+    UNKNOWN_ARTIFACT = "unknown_artifact"
+    ARCHIVED = "archived"
+    NOT_GOVERNED = "not_governed"
+    PARENT_OF_KEPT = "parent_of_kept"
+    CHILD_OF_KEPT = "child_of_kept"
+    REFERRER_OF_KEPT = "referrer_of_kept"
+    COVERAGE_GAP = "coverage_gap"
+    LIMIT = "limit"
+    CHANGED = "changed"
+    NOT_KEPT = "not_kept"
+    CHILD_OF_DELETED = "child_of_deleted"
+    REFERRER_OF_DELETED = "referrer_of_deleted"
+    TRIAL_PASSED = "trial_passed"
+
+
+HOLDING: Final = frozenset({Code.COVERAGE_GAP, Code.LIMIT, Code.CHANGED})
+LETTING_GO: Final = frozenset({Code.NOT_KEPT, Code.CHILD_OF_DELETED, Code.REFERRER_OF_DELETED, Code.TRIAL_PASSED})
+KEEPING: Final = frozenset(Code) - HOLDING - LETTING_GO
+
+EXPLANATIONS: Final[dict[Code, str]] = {
+    Code.IN_USE: "a workload uses it",
+    Code.NEWEST: "it is among the newest tagged artifacts of its repository",
+    Code.PROTECTED_TAG: "it carries a tag that the policy protects",
+    Code.PULLED_RECENTLY: "somebody pulled it recently: something that no source knows may run it",
+    Code.PUSHED_RECENTLY: "it was pushed recently and may not be deployed yet",
+    Code.UNTAGGED_GRACE: "it has no tag, but was pushed recently",
+    Code.USED_RECENTLY: "an earlier run saw it in use",
+    Code.HELD_BY_OWNER: "the owner of the repository or image holds it",
+    Code.KEPT_BY_POLICY: "the policy keeps what it does not name",
+    Code.UNKNOWN_ARTIFACT: "its kind is not known here, so nothing can be said about its use",
+    Code.ARCHIVED: "it is archived, and no policy says that archived images go",
+    Code.NOT_GOVERNED: "no policy governs its repository",
+    Code.PARENT_OF_KEPT: "it contains an image that is kept in its own right, or has a referrer that is",
+    Code.CHILD_OF_KEPT: "an index that is kept contains it",
+    Code.REFERRER_OF_KEPT: "it is a signature, SBOM or attestation of an image that is kept",
+    Code.COVERAGE_GAP: "something that could use it could not be read",
+    Code.LIMIT: "more would go than the limits allow",
+    Code.CHANGED: "the world changed since it was planned",
+    Code.NOT_KEPT: "nothing known uses it and no rule keeps it",
+    Code.CHILD_OF_DELETED: "every index that contains it goes",
+    Code.REFERRER_OF_DELETED: "what it is a signature, SBOM or attestation of goes",
+    Code.TRIAL_PASSED: "nobody missed it while it was archived",
+}
+
+_RANK: Final = {code: position for position, code in enumerate(Code)}
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """One reason: its code, and in words what it rests on here (a workload, a tag, a time)."""
+
+    code: Code
+    detail: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What shall happen to one image, and every reason for it. There is always at least one."""
+
+    image: Image
+    action: Action
+    reasons: tuple[Reason, ...]
+
+
+def in_order(reasons: list[Reason]) -> tuple[Reason, ...]:
+    """Reasons sorted by code and detail, so that the same evidence always reads the same."""
+    return tuple(sorted(reasons, key=lambda reason: (_RANK[reason.code], reason.detail)))

@@ -1,0 +1,283 @@
+"""The plan as a document: the JSON of a decision, and the JSON Lines in which a plan is saved.
+
+A saved plan is a header, a line a decision, and a footer with the number of lines and a digest of all
+that stands before it, so that apply takes only what plan wrote, and all of it. The format is public:
+docs/formats.md. Reading a plan trusts nothing in it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ecrsweep.core.decisions import Action, Decision, Reason
+from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreadable
+from ecrsweep.core.images import Kind
+from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.plan import RepositoryPlan, Summary
+from ecrsweep.core.policy import Limits, Policy, format_duration, parse_duration
+from ecrsweep.core.times import parse_rfc3339, rfc3339
+from ecrsweep.core.uses import Coverage, Use
+
+PLAN_FORMAT: Final = "ecrsweep.plan/1"
+_DURATIONS: Final = ("pushed_within", "pulled_within", "untagged_for", "grace")
+
+
+class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a plan was asked about, so that apply can ask the same again."""
+
+    account: str
+    regions: tuple[str, ...]
+    repositories: tuple[str, ...] = ("*",)
+    consumer_regions: tuple[str, ...] | None = None
+    skip_sources: tuple[str, ...] = ()
+    accept_gaps: tuple[str, ...] = ()
+    uses_files: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    override_limits: bool = False
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line: when, by what, under which rules, about what. Times are seconds since the epoch."""
+
+    created_at: float
+    expires_at: float
+    tool_version: str
+    policies: tuple[Policy, ...]
+    scope: Scope
+
+    def document(self) -> dict[str, Any]:
+        """The header as JSON-able data."""
+        return {
+            "format": PLAN_FORMAT,
+            "created_at": rfc3339(self.created_at),
+            "expires_at": rfc3339(self.expires_at),
+            "tool_version": self.tool_version,
+            "policy": [policy_document(policy) for policy in self.policies],
+            "scope": msgspec.to_builtins(self.scope),
+        }
+
+
+class Footer(msgspec.Struct, frozen=True):
+    """What is known only when all decisions are made. `verdict` is a limit that holds the whole run."""
+
+    coverage: tuple[Coverage, ...]
+    unresolved: tuple[Use, ...]
+    summary: Summary
+    verdict: Reason | None = None
+    foreign_uses: int = 0
+    own_reads: int = 0
+    limited: bool = False
+    """True where a limit holds a repository."""
+
+    def document(self) -> dict[str, Any]:
+        """The footer as JSON-able data, without the number of lines and the digest."""
+        return {
+            "coverage": [coverage_document(entry) for entry in self.coverage],
+            "unresolved": [unresolved_document(use) for use in self.unresolved],
+            "summary": msgspec.to_builtins(self.summary),
+            "verdict": msgspec.to_builtins(self.verdict),
+            "foreign_uses": self.foreign_uses,
+            "indexes_read_within_a_day": self.own_reads,
+        }
+
+
+class PlannedReason(msgspec.Struct, frozen=True):
+    """A reason as it stands in a document."""
+
+    code: str
+    detail: str = ""
+
+
+class PlannedImage(msgspec.Struct, frozen=True):
+    """A decision as it stands in a document. Times are RFC 3339."""
+
+    account: str
+    region: str
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+    kind: Kind
+    media_type: str | None
+    pushed_at: str | None
+    pulled_at: str | None
+    size_bytes: int
+    action: Action
+    reasons: tuple[PlannedReason, ...]
+
+    @property
+    def place(self) -> Repository:
+        """The repository that holds it."""
+        return Repository(Registry(self.account, self.region), self.repository)
+
+
+class SavedPlan(msgspec.Struct, frozen=True):
+    """A plan read back: its header, the images that it lets go, and what its footer says of the whole."""
+
+    header: Header
+    going: tuple[PlannedImage, ...]
+    summary: Summary
+    verdict: str | None
+
+
+def planned(repository: Repository, decision: Decision) -> PlannedImage:
+    """A decision as it stands in a document."""
+    image = decision.image
+    return PlannedImage(
+        account=repository.registry.account,
+        region=repository.registry.region,
+        repository=repository.name,
+        digest=image.digest,
+        tags=tuple(sorted(image.tags)),
+        kind=image.kind,
+        media_type=image.media_type,
+        pushed_at=None if image.pushed_at is None else rfc3339(image.pushed_at),
+        pulled_at=None if image.pulled_at is None else rfc3339(image.pulled_at),
+        size_bytes=image.size_bytes,
+        action=decision.action,
+        reasons=tuple(PlannedReason(reason.code.value, reason.detail) for reason in decision.reasons),
+    )
+
+
+def decision_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
+    """All decisions of a repository, as they stand in a document."""
+    return (planned(plan.repository, decision) for decision in plan.decisions)
+
+
+def coverage_document(entry: Coverage) -> dict[str, Any]:
+    """A coverage entry as JSON-able data; `accepted` stands only where a gap was accepted."""
+    document: dict[str, Any] = {
+        "account": entry.account,
+        "region": entry.region,
+        "source": entry.source,
+        "status": entry.status.value,
+        "uses": entry.uses,
+        "error": entry.error,
+    }
+    return document | ({"accepted": True} if entry.accepted else {})
+
+
+def unresolved_document(use: Use) -> dict[str, str]:
+    """A use whose image is gone, as JSON-able data."""
+    return {"reference": use.image, "workload": use.described, "source": use.source}
+
+
+def policy_document(policy: Policy) -> dict[str, Any]:
+    """A policy as JSON-able data, durations as people write them."""
+    fields: dict[str, Any] = msgspec.to_builtins(policy)
+    return fields | {name: None if fields[name] is None else format_duration(fields[name]) for name in _DURATIONS}
+
+
+class PlanLines:
+    """A plan as JSON Lines: the bytes to write for its beginning, each repository as it comes, and its end."""
+
+    def __init__(self) -> None:
+        """Begin with nothing written."""
+        self._encode = msgspec.json.Encoder().encode
+        self._content = hashlib.sha256()
+        self._lines = 0
+
+    def begin(self, header: Header) -> bytes:
+        """The header."""
+        return self._line(header.document())
+
+    def add(self, plan: RepositoryPlan) -> bytes:
+        """A line a decision."""
+        return b"".join(self._line(row) for row in decision_documents(plan))
+
+    def end(self, footer: Footer) -> bytes:
+        """The footer, with the number of all lines and the digest of all content."""
+        last = footer.document() | {"lines": self._lines + 1}
+        self._content.update(self._encode(last))
+        return self._encode(last | {"digest": f"sha256:{self._content.hexdigest()}"}) + b"\n"
+
+    def _line(self, document: object) -> bytes:
+        line = self._encode(document) + b"\n"
+        self._content.update(line)
+        self._lines += 1
+        return line
+
+
+def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
+    """The plan that `PlanLines` wrote.
+
+    Raises `PlanUnreadable`, `PlanAltered` or `PlanExpired`: whatever cannot be checked is refused.
+    """
+    content = hashlib.sha256()
+    going: list[PlannedImage] = []
+    header: Header | None = None
+    pending = b""
+    count = 0
+    decode = msgspec.json.Decoder(PlannedImage).decode
+    for line in lines:
+        if pending:
+            content.update(pending)
+            if header is None:
+                header = _read_header(pending)
+            else:
+                row = _decoded(decode, pending, count)
+                if row.action in {Action.DELETE, Action.ARCHIVE}:
+                    going.append(row)
+        pending = line
+        count += 1
+    if header is None:
+        raise PlanUnreadable(
+            "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
+        )
+    summary, verdict = _read_footer(pending, content, count)
+    if now > header.expires_at:
+        raise PlanExpired(
+            f"The plan expired at {rfc3339(header.expires_at)}: what it saw may no longer be true. Make a new one."
+        )
+    return SavedPlan(header, tuple(going), summary, verdict)
+
+
+def _read_header(line: bytes) -> Header:
+    raw = _json_object(line, "The first line is not the header of a plan")
+    if raw.get("format") != PLAN_FORMAT:
+        raise PlanUnreadable(
+            f"This is not a plan that this version can carry out: its format is {raw.get('format')!r}, not {PLAN_FORMAT!r}."
+        )
+    try:
+        return Header(
+            parse_rfc3339(raw["created_at"]),
+            parse_rfc3339(raw["expires_at"]),
+            str(raw["tool_version"]),
+            tuple(_read_policy(policy) for policy in raw["policy"]),
+            msgspec.convert(raw["scope"], Scope),
+        )
+    except (KeyError, TypeError, BadInput, msgspec.ValidationError) as error:
+        raise PlanUnreadable(f"The header of the plan cannot be read: {error}") from error
+
+
+def _read_policy(raw: Mapping[str, Any]) -> Policy:
+    durations = {name: parse_duration(raw[name]) for name in _DURATIONS if raw.get(name) is not None}
+    return msgspec.convert({**raw, **durations}, Policy)
+
+
+def _read_footer(line: bytes, content: Any, count: int) -> tuple[Summary, str | None]:  # noqa: ANN401 - hashlib has no public type
+    raw = _json_object(line, "The plan was cut short: its last line is not a footer")
+    if "summary" not in raw or "digest" not in raw:
+        raise PlanUnreadable("The plan was cut short: it has no footer. Nothing was done.")
+    claimed = raw.pop("digest")
+    content.update(msgspec.json.encode(raw))
+    if raw.get("lines") != count or claimed != f"sha256:{content.hexdigest()}":
+        raise PlanAltered("The plan was changed after it was saved: its content does not match its digest.")
+    verdict = raw.get("verdict")
+    return msgspec.convert(raw["summary"], Summary), None if verdict is None else str(verdict.get("detail"))
+
+
+def _json_object(line: bytes, otherwise: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise PlanUnreadable(f"{otherwise}. Make one with: ecrsweep plan --save FILE") from error
+
+
+def _decoded(decode: Any, line: bytes, number: int) -> PlannedImage:  # noqa: ANN401 - a bound method of msgspec's
+    try:
+        row: PlannedImage = decode(line)
+    except msgspec.MsgspecError as error:
+        raise PlanUnreadable(f"Line {number} of the plan cannot be read: {error}") from error
+    return row

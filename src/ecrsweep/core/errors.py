@@ -1,0 +1,100 @@
+"""Every error that ecrsweep raises on purpose, so that callers can tell them apart.
+
+EcrsweepError
+├── BadName              an image name, digest or registry that cannot be parsed
+├── BadInput             a flag, pattern, duration or file of the user's that makes no sense
+├── PlanError            a plan that apply must not carry out
+│   ├── PlanUnreadable   not a plan, cut short, or of a version this program does not know
+│   ├── PlanAltered      its content is not what was saved
+│   ├── PlanExpired      older than it may be
+│   └── PlanForeign      of another account
+├── NotFound             the image or repository that was asked for does not exist
+├── Interrupted          the user or the system asked to stop
+└── AwsFailure           AWS, or the way to it, did not answer as hoped
+    ├── CredentialsFailure  no credentials, or credentials that are no longer valid
+    ├── Denied           the identity may not make the call
+    │   └── ClosedByOrganization  a service control policy refuses it
+    ├── Throttled        refused for rate, retries included
+    ├── Unreachable      no connection, no name, no answer in time
+    ├── Missing          the resource does not exist (any more)
+    └── Malformed        an answer that is not what the service documents
+"""
+
+
+class EcrsweepError(Exception):
+    """The base of all of them. Its text is a sentence for people."""
+
+
+class BadName(EcrsweepError, ValueError):
+    """An image name, digest or registry that cannot be parsed."""
+
+
+class BadInput(EcrsweepError, ValueError):
+    """A flag, pattern, duration or file of the user's that makes no sense."""
+
+
+class PlanError(EcrsweepError):
+    """A plan that apply must not carry out."""
+
+
+class PlanUnreadable(PlanError):
+    """Not a plan, cut short, or of a version this program does not know."""
+
+
+class PlanAltered(PlanError):
+    """The content of the plan is not what was saved."""
+
+
+class PlanExpired(PlanError):
+    """The plan is older than it may be."""
+
+
+class PlanForeign(PlanError):
+    """The plan is of another account than the credentials in hand."""
+
+
+class NotFound(EcrsweepError):
+    """The image or repository that was asked for does not exist."""
+
+
+class Interrupted(EcrsweepError):
+    """The user or the system asked to stop."""
+
+
+class AwsFailure(EcrsweepError):
+    """AWS, or the way to it, did not answer as hoped.
+
+    `action` is the IAM action of the call ("ecs:ListClusters") where it is known.
+    """
+
+    def __init__(self, message: str, *, action: str | None = None) -> None:
+        super().__init__(message)
+        self.action = action
+
+
+class CredentialsFailure(AwsFailure):
+    """No credentials, or credentials that are no longer valid."""
+
+
+class Denied(AwsFailure):
+    """The identity may not make the call."""
+
+
+class ClosedByOrganization(Denied):
+    """A service control policy of the organisation refuses the call."""
+
+
+class Throttled(AwsFailure):
+    """Refused for its rate, retries included."""
+
+
+class Unreachable(AwsFailure):
+    """No connection, no name, or no answer in time."""
+
+
+class Missing(AwsFailure):
+    """The resource does not exist (any more)."""
+
+
+class Malformed(AwsFailure):
+    """An answer that is not what the service documents."""

@@ -1,0 +1,107 @@
+"""Images and what a repository holds, as ECR describes them.
+
+Rests on DescribeImages and BatchGetImage. Knows nothing of uses, policies or decisions.
+"""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from ecrsweep.core.names import Repository
+
+DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+INDEX_TYPES: Final = frozenset({DOCKER_LIST, OCI_INDEX})
+IMAGE_TYPES: Final = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.artifact.manifest.v1+json",
+    }
+)
+
+# The tag under which tools older than the `subject` field file a signature, SBOM or attestation.
+_REFERRER_TAG: Final = re.compile(r"sha256-([0-9a-f]{64})(?![0-9a-f])")
+
+
+class Kind(StrEnum):
+    """What a manifest is, by its media type and subject."""
+
+    IMAGE = "image"
+    INDEX = "index"
+    REFERRER = "referrer"
+    UNKNOWN = "unknown"
+
+
+class Status(StrEnum):
+    """The storage state of an image (`imageStatus`)."""
+
+    ACTIVE = "ACTIVE"
+    ARCHIVED = "ARCHIVED"
+    ACTIVATING = "ACTIVATING"
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    """One manifest in a repository. `pulled_at` leaves out our own reads; None means that no pull was recorded."""
+
+    digest: str
+    tags: tuple[str, ...] = ()
+    media_type: str | None = None
+    artifact_type: str | None = None
+    pushed_at: float | None = None
+    pulled_at: float | None = None
+    size_bytes: int = 0
+    subject: str | None = None
+    status: Status = Status.ACTIVE
+
+    @property
+    def kind(self) -> Kind:
+        """Unknown media types stay unknown whatever subject they name: we don't know what they mean."""
+        if self.media_type not in IMAGE_TYPES and self.media_type not in INDEX_TYPES:
+            return Kind.UNKNOWN
+        if self.subject is not None or self.refers_by_tag_alone:
+            return Kind.REFERRER
+        return Kind.INDEX if self.media_type in INDEX_TYPES else Kind.IMAGE
+
+    @property
+    def needs_reading(self) -> bool:
+        """True for the manifests that may name other manifests: indexes and unknown kinds."""
+        return self.media_type not in IMAGE_TYPES
+
+    @property
+    def refers_by_tag_alone(self) -> bool:
+        """True where every tag is of the form `sha256-<hex>...`: a tag of another form makes it an image of its own."""
+        return bool(self.tags) and all(_REFERRER_TAG.match(tag) for tag in self.tags)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The digests that this manifest says something about: by its subject field and by its tags."""
+        found = [self.subject] if self.subject is not None else []
+        found += [f"sha256:{named[1]}" for tag in self.tags if (named := _REFERRER_TAG.match(tag))]
+        return tuple(dict.fromkeys(found))
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Something of a repository that could not be read: what and why, and the IAM action that was refused, if one was."""
+
+    error: str
+    action: str | None = None
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """What one repository holds at one moment.
+
+    `edges` are the digests that each index or unknown manifest names. Where there are `gaps`, nothing
+    of the repository may go.
+    """
+
+    repository: Repository
+    images: tuple[Image, ...]
+    edges: dict[str, tuple[str, ...]]
+    gaps: tuple[Gap, ...] = ()
+    own_reads: int = 0
+    """How many of its manifests we read ourselves within the last day: a real pull may hide behind such a read."""

@@ -1,0 +1,137 @@
+"""A plan: decisions, the gates that hold them back, and what they add up to.
+
+Gates turn what would go into what is held: a source or manifest that could not be read, a plan larger
+than its owner expects, a world that changed since. They never touch what is kept.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ecrsweep.core.decisions import Action, Code, Decision, Reason
+from ecrsweep.core.images import Gap, Inventory
+from ecrsweep.core.names import Repository
+from ecrsweep.core.policy import DAY, Limits, Policy
+from ecrsweep.core.retention import decide
+from ecrsweep.core.uses import Coverage, Matched, Use
+
+PLAN_LIFE: Final = DAY
+"""Seconds for which apply takes a saved plan."""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Counts of images by action. Bytes are an upper bound: layers are shared, an index has its largest child's size."""
+
+    repositories: int = 0
+    images: int = 0
+    keep: int = 0
+    archive: int = 0
+    delete: int = 0
+    hold: int = 0
+    delete_bytes_upper_bound: int = 0
+
+    def __add__(self, other: "Summary") -> "Summary":
+        """Field by field."""
+        return Summary(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class RepositoryPlan(msgspec.Struct, frozen=True):
+    """The decisions of one repository, newest push first, the uses that find no image in it, and its gaps."""
+
+    repository: Repository
+    decisions: tuple[Decision, ...]
+    unresolved: tuple[Use, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    own_reads: int = 0
+
+    @property
+    def summary(self) -> Summary:
+        """Counts of these decisions."""
+        counts = dict.fromkeys(Action, 0)
+        freed = 0
+        for decision in self.decisions:
+            counts[decision.action] += 1
+            if decision.action is Action.DELETE:
+                freed += decision.image.size_bytes
+        return Summary(
+            repositories=1,
+            images=len(self.decisions),
+            keep=counts[Action.KEEP],
+            archive=counts[Action.ARCHIVE],
+            delete=counts[Action.DELETE],
+            hold=counts[Action.HOLD],
+            delete_bytes_upper_bound=freed,
+        )
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Everything known about one image: its decision, and its neighbours in the graph by digest."""
+
+    repository: Repository
+    decision: Decision
+    parents: tuple[str, ...]
+    children: tuple[str, ...]
+    subjects: tuple[str, ...]
+    referrers: tuple[str, ...]
+
+
+def plan_repository(
+    inventory: Inventory,
+    matched: Matched,
+    policy: Policy | None,
+    now: float,
+    *,
+    census_gaps: Sequence[Coverage] = (),
+    limits: Limits | None = None,
+) -> RepositoryPlan:
+    """One decision for every image of the inventory.
+
+    `policy` None: nobody governs the repository, all is kept. `now` in seconds since the epoch.
+    `limits` None: none are asked, or they are overridden.
+    """
+    decisions = decide(inventory, matched.reasons, policy, now)
+    held = _gap(census_gaps, inventory.gaps)
+    if held is None and limits is not None:
+        held = _repository_limit(decisions, limits)
+    if held is not None:
+        decisions = [hold(decision, held) for decision in decisions]
+    return RepositoryPlan(
+        inventory.repository, tuple(decisions), tuple(matched.unresolved), inventory.gaps, inventory.own_reads
+    )
+
+
+def hold(decision: Decision, reason: Reason) -> Decision:
+    """The decision held back where it would have let the image go; what is kept anyway stays kept."""
+    if decision.action is Action.KEEP:
+        return decision
+    return Decision(decision.image, Action.HOLD, (reason,))
+
+
+def run_limit(limits: Limits, summary: Summary) -> Reason | None:
+    """Why the whole run is held by a limit; None where it is not."""
+    if limits.max_images is not None and summary.delete > limits.max_images:
+        return Reason(Code.LIMIT, f"{summary.delete} images would go, the limit is {limits.max_images}")
+    if limits.max_bytes is not None and summary.delete_bytes_upper_bound > limits.max_bytes:
+        found = f"up to {summary.delete_bytes_upper_bound} bytes would go"
+        return Reason(Code.LIMIT, f"{found}, the limit is {limits.max_bytes}")
+    return None
+
+
+def _gap(census: Sequence[Coverage], inventory: Sequence[Gap]) -> Reason | None:
+    """One reason for all gaps: the first in words, the others counted; the plan's coverage has each."""
+    found = [f"{entry.place}: {entry.error}" for entry in census] + [gap.error for gap in inventory]
+    if not found:
+        return None
+    return Reason(Code.COVERAGE_GAP, found[0] if len(found) == 1 else f"{found[0]} (and {len(found) - 1} more)")
+
+
+def _repository_limit(decisions: Sequence[Decision], limits: Limits) -> Reason | None:
+    going = sum(decision.action is not Action.KEEP for decision in decisions)
+    if limits.max_fraction is None or len(decisions) <= limits.fraction_from:
+        return None
+    if going <= limits.max_fraction * len(decisions):
+        return None
+    return Reason(
+        Code.LIMIT, f"{going} of {len(decisions)} images would go, the limit is a fraction of {limits.max_fraction:g}"
+    )

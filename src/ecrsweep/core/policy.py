@@ -1,0 +1,122 @@
+"""Retention policies: which images of which repositories are kept for their own sake.
+
+Durations are seconds. A policy is checked when it is made: nonsense never overflows into "everything".
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from ecrsweep.core.errors import BadInput
+
+DAY: Final = 86_400.0
+HOUR: Final = 3_600.0
+LONGEST_DURATION: Final = 36_500 * DAY
+_DURATION: Final = re.compile(r"(\d+)([smhdw])")
+_UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0}
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The retention rules of a set of repositories.
+
+    `repositories` are globs over whole names. `protected_tags` are globs over whole tags,
+    `protected_tag_regexes` are searched for in tags. `pulled_within` and `pushed_within`: None is off.
+    """
+
+    name: str = "default"
+    repositories: tuple[str, ...] = ("*",)
+    newest: int = 100
+    protected_tags: tuple[str, ...] = ("latest",)
+    protected_tag_regexes: tuple[str, ...] = ()
+    pushed_within: float | None = None
+    pulled_within: float | None = 30 * DAY
+    untagged_for: float = 14 * DAY
+    grace: float = DAY
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant. Raises `BadInput`."""
+        if self.newest < 0:
+            raise BadInput(f"keep-newest is {self.newest}: it cannot be negative")
+        for field in ("pushed_within", "pulled_within", "untagged_for", "grace"):
+            value = getattr(self, field)
+            if value is not None and not 0 <= value <= LONGEST_DURATION:
+                raise BadInput(f"{field} is {value} seconds: accepted are 0 to 36500 days")
+        for pattern in self.protected_tag_regexes:
+            _regex(pattern)
+
+    def governs(self, repository_name: str) -> bool:
+        """True where one of the globs matches the whole name."""
+        return any(_glob(pattern).match(repository_name) for pattern in self.repositories)
+
+    def protecting(self, tag: str) -> str | None:
+        """The first pattern that protects this tag."""
+        for pattern in self.protected_tags:
+            if _glob(pattern).match(tag):
+                return pattern
+        return next((pattern for pattern in self.protected_tag_regexes if _regex(pattern).search(tag)), None)
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The brakes on a plan that is larger than its owner expects. None is off.
+
+    `max_fraction` (0 to 1) holds a repository of more than `fraction_from` images alone; `max_images`
+    and `max_bytes` hold the whole run.
+    """
+
+    max_fraction: float | None = None
+    fraction_from: int = 20
+    max_images: int | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant. Raises `BadInput`."""
+        if self.max_fraction is not None and not 0 <= self.max_fraction <= 1:
+            raise BadInput(f"max-fraction is {self.max_fraction}: accepted are 0 to 1")
+        for field in ("max_images", "max_bytes"):
+            if (getattr(self, field) or 0) < 0:
+                raise BadInput(f"{field.replace('_', '-')} is {getattr(self, field)}: it cannot be negative")
+
+
+def governing(policies: Iterable[Policy], repository_name: str) -> Policy | None:
+    """The first policy whose globs match; None where no policy governs the repository."""
+    return next((policy for policy in policies if policy.governs(repository_name)), None)
+
+
+def matches_any(patterns: Iterable[str], name: str) -> bool:
+    """True where one of the globs matches the whole name."""
+    return any(_glob(pattern).match(name) for pattern in patterns)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `30d`, `12h`, `2w`, `90m`, `45s`. Raises `BadInput` for anything else, and for more than 36500 days."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise BadInput(f'"{text}" is not a duration: accepted are a whole number and a unit, such as 30d, 12h or 2w')
+    if len(found[1]) > 12 or int(found[1]) * _UNITS[found[2]] > LONGEST_DURATION:  # noqa: PLR2004 - no such number fits
+        raise BadInput(f'"{text}" is longer than the longest duration accepted, 36500d')
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest form that `parse_duration` reads back to the same number of whole seconds."""
+    for unit, length in _UNITS.items():
+        if unit != "w" and seconds % length == 0:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(seconds)}s"
+
+
+@lru_cache(maxsize=1024)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
+
+
+@lru_cache(maxsize=1024)
+def _regex(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise BadInput(f'"{pattern}" is not a regular expression: {error}') from error

@@ -1,0 +1,246 @@
+"""Uses, what could not be read of them, and which images of a repository they mean.
+
+A use is evidence: it only ever protects. A name that can mean several images protects all of them.
+"""
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from ecrsweep.core.decisions import Code, Reason
+from ecrsweep.core.images import Image
+from ecrsweep.core.names import (
+    AliasReference,
+    EcrReference,
+    ForeignReference,
+    Registry,
+    Repository,
+    UnreadableReference,
+    parse_reference,
+)
+
+
+class Use(msgspec.Struct, frozen=True, gc=False):
+    """The fact that one workload refers to one image name.
+
+    `digest` is what a running container reports of itself. `resolved_from` and `resolved_until` bound
+    the moment at which a workload that is known by a tag alone had its tag resolved: None, None for a
+    workload that resolves its name when it starts, such as a task definition. `ended` marks a
+    workload that will not pull again.
+    """
+
+    image: str
+    workload: str
+    source: str
+    account: str = ""
+    region: str = ""
+    where: str = ""
+    digest: str | None = None
+    resolved_from: float | None = None
+    resolved_until: float | None = None
+    ended: bool = False
+
+    @property
+    def described(self) -> str:
+        """Workload and place in it, for a reason's detail."""
+        return f"{self.workload} {self.where}".rstrip()
+
+
+class CoverageStatus(StrEnum):
+    """How the reading of a source ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How the reading of one source in one account and region ended.
+
+    `error` is a sentence: why it failed, or by whom it was skipped. `accepted` is True where the user
+    named this gap as acceptable. `action` is the IAM action that was refused, where one was.
+    """
+
+    account: str
+    region: str
+    source: str
+    status: CoverageStatus
+    uses: int = 0
+    error: str | None = None
+    accepted: bool = False
+    action: str | None = None
+
+    @property
+    def is_gap(self) -> bool:
+        """True where uses may exist that nobody saw, and nobody has accepted that."""
+        return self.status is CoverageStatus.FAILED and not self.accepted
+
+    @property
+    def place(self) -> str:
+        """Source, account and region as one word."""
+        return f"{self.source}@{self.account}/{self.region}"
+
+
+class Census(msgspec.Struct, frozen=True):
+    """All uses that were found, and what was asked."""
+
+    uses: tuple[Use, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+
+    @property
+    def gaps(self) -> tuple[Coverage, ...]:
+        """The sources that failed without anybody having accepted it."""
+        return tuple(entry for entry in self.coverage if entry.is_gap)
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """The uses that mean images of one repository: reasons by digest, and the uses that find no image."""
+
+    reasons: dict[str, list[Reason]]
+    unresolved: list[Use]
+
+
+class _Name(msgspec.Struct):
+    """One distinct name with all workloads that use it: each name is parsed and looked up once."""
+
+    tag: str | None
+    digests: tuple[str, ...]
+    named_digest: bool
+    alias_host: str | None
+    uses: list[Use]
+
+
+class UseIndex:
+    """The uses of a census, arranged so that those of one repository are found without a scan."""
+
+    def __init__(self, uses: Iterable[Use]) -> None:
+        """Parse every distinct name once. Linear in the number of uses."""
+        self._by_repository: dict[Repository, list[_Name]] = defaultdict(list)
+        self._by_alias_path: dict[str, list[_Name]] = defaultdict(list)
+        self._anywhere: dict[str, list[Use]] = defaultdict(list)
+        self.unreadable: list[Use] = []
+        self.foreign = 0
+        grouped: dict[tuple[str, str | None], list[Use]] = defaultdict(list)
+        for use in uses:
+            grouped[use.image, use.digest].append(use)
+        for (text, observed), group in grouped.items():
+            self._file(text, observed, group)
+
+    def _file(self, text: str, observed: str | None, group: list[Use]) -> None:
+        reference = parse_reference(text)
+        match reference:
+            case EcrReference():
+                self._by_repository[reference.repository].append(_name(reference, observed, None, group))
+            case AliasReference():
+                name = _name(reference, observed, reference.host, group)
+                for path in _endings(reference.path):
+                    self._by_alias_path[path].append(name)
+                for digest in name.digests:
+                    self._anywhere[digest] += group
+            case UnreadableReference():
+                self.unreadable += group
+                for digest in reference.digests:
+                    self._anywhere[digest] += group
+            case ForeignReference():
+                self.foreign += len(group)
+
+    def match(self, repository: Repository, images: Iterable[Image]) -> Matched:
+        """The uses that mean images of this repository. Linear in images plus names that name the repository."""
+        held = {image.digest: image for image in images}
+        tags = {tag: image for image in held.values() for tag in image.tags}
+        matched = Matched(defaultdict(list), [])
+        moved: list[Use] = []
+        for name in self._names_of(repository):
+            _match_name(name, held, tags, matched)
+            moved += _moved(name, tags)
+        for digest in self._anywhere.keys() & held.keys():
+            matched.reasons[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
+        if moved:
+            _protect_earlier(moved, held.values(), matched)
+        return Matched({digest: _distinct(reasons) for digest, reasons in matched.reasons.items()}, matched.unresolved)
+
+    def missing(self, registry: Registry, found: Container[str], *, asked: Iterable[str]) -> Iterator[Use]:
+        """The uses of repositories in `asked` of a registry that does not hold them."""
+        for name in asked:
+            if name not in found:
+                for entry in self._by_repository.get(Repository(registry, name), ()):
+                    yield from (use for use in entry.uses if not use.ended)
+
+    def repositories_named_in(self, registry: Registry) -> list[str]:
+        """The repository names of a registry that some use names, sorted."""
+        return sorted(repository.name for repository in self._by_repository if repository.registry == registry)
+
+    def _names_of(self, repository: Repository) -> list[_Name]:
+        return self._by_repository.get(repository, []) + self._by_alias_path.get(repository.name, [])
+
+
+def _name(
+    reference: EcrReference | AliasReference, observed: str | None, alias_host: str | None, uses: list[Use]
+) -> _Name:
+    digests = tuple(dict.fromkeys(digest for digest in (reference.digest, observed) if digest))
+    return _Name(reference.tag, digests, reference.digest is not None, alias_host, uses)
+
+
+def _endings(path: str) -> Iterator[str]:
+    """The path itself and every ending of it behind a slash."""
+    yield path
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
+
+
+def _match_name(name: _Name, held: Mapping[str, Image], tags: Mapping[str, Image], matched: Matched) -> None:
+    named = tags.get(name.tag) if name.tag else None
+    found = {digest for digest in name.digests if digest in held} | ({named.digest} if named else set())
+    reasons = [_in_use(use, name.alias_host) for use in name.uses] if found else []
+    for digest in found:
+        matched.reasons[digest] += reasons
+    if name.alias_host is None and not _pullable(name, held, named):
+        matched.unresolved.extend(use for use in name.uses if not use.ended)
+
+
+def _pullable(name: _Name, held: Mapping[str, Image], named: Image | None) -> bool:
+    """A name with a digest is pulled by that; else what runs is started again by its digest, or its tag is resolved anew."""
+    if name.named_digest:
+        return name.digests[0] in held
+    return any(digest in held for digest in name.digests) or (not name.digests and named is not None)
+
+
+def _moved(name: _Name, tags: Mapping[str, Image]) -> Iterator[Use]:
+    """The workloads known by a tag alone, whose tag does not (any more) name what it named when they started."""
+    if name.digests or not name.tag:
+        return
+    named = tags.get(name.tag)
+    pushed = None if named is None else named.pushed_at
+    for use in name.uses:
+        if use.resolved_from is not None and (pushed is None or pushed > use.resolved_from):
+            yield use
+
+
+def _protect_earlier(moved: list[Use], images: Iterable[Image], matched: Matched) -> None:
+    """Keep the untagged images that were there when these workloads started: one of them is what runs."""
+    last = max(moved, key=lambda use: float("inf") if use.resolved_until is None else use.resolved_until)
+    until = float("inf") if last.resolved_until is None else last.resolved_until
+    others = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+    reason = Reason(
+        Code.IN_USE, f"{last.described}{others} (possible: started before its tag moved, and reports no digest)"
+    )
+    for image in images:
+        if not image.tags and not image.subjects and (image.pushed_at is None or image.pushed_at < until):
+            matched.reasons[image.digest].append(reason)
+
+
+def _in_use(use: Use, alias_host: str | None) -> Reason:
+    if alias_host is None:
+        return Reason(Code.IN_USE, use.described)
+    return _possible(use, f"{alias_host} may be an alias")
+
+
+def _possible(use: Use, why: str) -> Reason:
+    return Reason(Code.IN_USE, f"{use.described} (possible: {why})")
+
+
+def _distinct(reasons: list[Reason]) -> list[Reason]:
+    return list(dict.fromkeys(reasons))

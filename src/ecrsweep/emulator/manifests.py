@@ -1,0 +1,110 @@
+"""Manifests as build tools write them: real JSON, real digests, deterministic by their seed."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+DOCKER_1: Final = "application/vnd.docker.distribution.manifest.v1+json"
+DOCKER_2: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_IMAGE: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_ARTIFACT: Final = "application/vnd.oci.artifact.manifest.v1+json"
+
+PLATFORMS: Final = (("linux", "amd64"), ("linux", "arm64"), ("linux", "arm"), ("linux", "s390x"))
+
+
+def digest_of(content: bytes | str) -> str:
+    """The digest of any content."""
+    raw = content.encode() if isinstance(content, str) else content
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def image_manifest(
+    seed: str,
+    *,
+    media_type: str = OCI_IMAGE,
+    subject: str | None = None,
+    artifact_type: str | None = None,
+    size: int = 10_000_000,
+) -> dict[str, Any]:
+    """An image manifest of one layer, unlike that of any other seed."""  # fmt: skip
+    config = (
+        "application/vnd.docker.container.image.v1+json"
+        if media_type == DOCKER_2
+        else "application/vnd.oci.image.config.v1+json"
+    )
+    layer = (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        if media_type == DOCKER_2
+        else "application/vnd.oci.image.layer.v1.tar+gzip"
+    )
+    manifest: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": {"mediaType": config, "digest": digest_of(f"config {seed}"), "size": 1500},
+        "layers": [{"mediaType": layer, "digest": digest_of(f"layer {seed}"), "size": size}],
+    }
+    return manifest | _optional(subject, artifact_type)
+
+
+def schema_1_manifest(seed: str) -> dict[str, Any]:
+    """A manifest of Docker's first schema."""
+    return {
+        "schemaVersion": 1, "name": "app", "tag": "old", "architecture": "amd64",
+        "fsLayers": [{"blobSum": digest_of(f"layer {seed}")}], "history": [{"v1Compatibility": "{}"}],
+    }  # fmt: skip
+
+
+def artifact_manifest(seed: str, subject: str | None = None) -> dict[str, Any]:
+    """An artifact manifest as the OCI once had them."""
+    blob = {"mediaType": "application/octet-stream", "digest": digest_of(f"blob {seed}"), "size": 10}
+    return {"mediaType": OCI_ARTIFACT, "artifactType": "application/vnd.example", "blobs": [blob]} | _optional(
+        subject, None
+    )
+
+
+def index_manifest(
+    children: Sequence[str],
+    *,
+    media_type: str = OCI_INDEX,
+    subject: str | None = None,
+    note: str = "",
+    attestations: Iterable[str] = (),
+) -> dict[str, Any]:
+    """An index of these children, each of another platform; attestations stand in it as BuildKit writes them."""  # fmt: skip
+    of_image = DOCKER_2 if media_type == DOCKER_LIST else OCI_IMAGE
+    entries = [
+        {
+            "mediaType": of_image, "digest": digest, "size": 1000,
+            "platform": dict(zip(("os", "architecture"), PLATFORMS[number % len(PLATFORMS)], strict=True)),
+        }
+        for number, digest in enumerate(children)
+    ]  # fmt: skip
+    entries += [
+        {
+            "mediaType": of_image, "digest": digest, "size": 500,
+            "platform": {"os": "unknown", "architecture": "unknown"},
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+        }
+        for digest in attestations
+    ]  # fmt: skip
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
+    return manifest | _optional(subject, None) | ({"annotations": {"note": note}} if note else {})
+
+
+def encoded(manifest: dict[str, Any] | bytes | str) -> str:
+    """The text of a manifest, as it is pushed."""
+    if isinstance(manifest, bytes):
+        return manifest.decode()
+    return manifest if isinstance(manifest, str) else json.dumps(manifest, separators=(",", ":"))
+
+
+def _optional(subject: str | None, artifact_type: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if subject is not None:
+        found["subject"] = {"mediaType": OCI_IMAGE, "digest": subject, "size": 1000}
+    if artifact_type is not None:
+        found["artifactType"] = artifact_type
+    return found

@@ -1,0 +1,335 @@
+"""The HTTP front of the emulated AWS: who asks what, of which account and region, and what goes wrong on the way.
+
+ECR and ECS are answered here, with the few calls by which a client finds out who and where it is; every other service goes
+to moto, in this process, which is imported when the first such call comes. Responses carry the emulated clock's
+`Date`, because clients compare it with pull times.
+"""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from ecrsweep.emulator.calls import Call, Calls
+from ecrsweep.emulator.clock import Clock
+from ecrsweep.emulator.ecr import EcrApi
+from ecrsweep.emulator.ecs import EcsState
+from ecrsweep.emulator.errors import AwsError
+from ecrsweep.emulator.faults import Fault, Faults, Throttles
+from ecrsweep.emulator.registry import EcrState
+
+DEFAULT_ACCOUNT: Final = "123456789012"
+DEFAULT_REGIONS: Final = (
+    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
+    "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1",
+    "us-west-2",
+)  # fmt: skip
+OPT_IN_REGIONS: Final = ("af-south-1", "ap-east-1", "eu-south-1", "me-south-1")
+
+_SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+_KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
+_TARGETS: Final = {"AmazonEC2ContainerRegistry_V20150921": "ecr", "AmazonEC2ContainerServiceV20141113": "ecs"}
+_BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: bytes
+    content_type: str = "application/x-amz-json-1.1"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class _Dropped(Exception):
+    """The connection is to be closed without an answer."""
+
+
+class Emulator:
+    """An AWS on this machine, for as long as it runs. A context manager."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        account: str = DEFAULT_ACCOUNT,
+        accounts: Sequence[str] = (),
+        regions: Sequence[str] = DEFAULT_REGIONS,
+        disabled_regions: Sequence[str] = OPT_IN_REGIONS,
+        region: str = "us-east-1",
+        port: int = 0,
+    ) -> None:
+        """`account` and `region` are meant where none is given; `port` 0 takes a free one."""
+        self.clock = clock or Clock(datetime.now(UTC))
+        self.account, self.region = account, region
+        self.accounts = (account, *(other for other in accounts if other != account))
+        self.regions, self.disabled_regions = tuple(regions), tuple(disabled_regions)
+        self.calls, self.faults = Calls(), Faults()
+        self.latency = 0.0
+        self.ecr = EcrState(self.clock, account, region)
+        self.ecs = EcsState(self.clock, self.ecr, account, region)
+        self._ecr_api = EcrApi(self.ecr)
+        self._throttles = Throttles()
+        self._port = port
+        self._server: ThreadingHTTPServer | None = None
+        self._moto: Callable[..., Any] | None = None
+        self._moto_lock = threading.Lock()
+
+    def start(self) -> Self:
+        """Listen on the loopback address."""
+        self._server = _Server(("127.0.0.1", self._port), _handler_for(self))
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="emulator").start()
+        return self
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        """Stop."""
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The endpoint of every service."""
+        if self._server is None:
+            raise RuntimeError("the emulator is not running")
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def environ(self, account: str | None = None, region: str | None = None) -> dict[str, str]:
+        """What a process needs in its environment to talk to this AWS as an account."""
+        place = region or self.region
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": f"AKIAEMULATED{account or self.account}",
+            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_REGION": place,
+            "AWS_DEFAULT_REGION": place,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }
+
+    def client(self, service: str, region: str | None = None, account: str | None = None) -> Any:
+        """A boto3 client that talks to this AWS as an account."""
+        import boto3  # noqa: PLC0415 - only tests want one
+
+        maker: Any = boto3.client
+        return maker(
+            service,
+            region_name=region or self.region,
+            endpoint_url=self.url,
+            aws_access_key_id=f"AKIAEMULATED{account or self.account}",
+            aws_secret_access_key="emulated",  # noqa: S106 - nothing here is secret
+        )
+
+    def throttle(self, service: str, operation: str = "*", *, rate: float, burst: float) -> None:
+        """Give each account and region a bucket for an operation: `rate` calls a second, `burst` at once."""
+        self._throttles.limit(service, operation, rate, burst)
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
+        """What a request gets. Raises `_Dropped` where the connection is to be closed instead."""
+        call = self._understood(headers, body)
+        self.calls.add(call)
+        if self.latency:
+            time.sleep(self.latency)
+        faults = self.faults.matching(call)
+        for fault in faults:
+            instead = _before(fault, call)
+            if instead is not None:
+                return instead
+        answer = self._answered(call, faults, lambda: self._from_moto(method, path, headers, body, call))
+        for fault in faults:
+            answer = _after(fault, call, answer)
+        return answer
+
+    def _answered(self, call: Call, faults: Sequence[Fault], from_moto: Callable[[], _Answer]) -> _Answer:
+        is_json = call.service in {"ecr", "ecs"}
+        try:
+            if call.region in self.disabled_regions:
+                raise _BAD_TOKEN
+            if not self._throttles.allows(call):
+                raise AwsError("ThrottlingException", "Rate exceeded")
+            if not is_json:
+                return self._who_and_where(call) or from_moto()
+            return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+        except AwsError as error:
+            return _json_error(error) if is_json else _xml_error(error)
+        except KeyError as error:
+            return _json_error(AwsError("InvalidParameterException", f"{error} is required"))
+
+    def _operate(self, call: Call, faults: Sequence[Fault]) -> dict[str, Any]:
+        refused = {digest: code for fault in faults for digest, code in fault.failures.items()}
+        if refused and call.operation == "BatchDeleteImage":
+            return self._ecr_api.delete_refusing(call.account, call.region, call.parameters, refused)
+        api = self._ecr_api if call.service == "ecr" else self.ecs
+        operate = api.operation(call.operation)
+        if operate is None:
+            raise AwsError("UnknownOperationException", f"{call.operation} is not known here")
+        return operate(call.account, call.region, call.parameters)
+
+    def _understood(self, headers: dict[str, str], body: bytes) -> Call:
+        """Who asks what: the signature says account, region and service, the target or action says the operation."""
+        signed = _SCOPE.search(headers.get("authorization", ""))
+        key = _KEY.fullmatch(signed["key"]) if signed else None
+        account = key[1] if key and key[1] in self.accounts else self.account
+        region = signed["region"] if signed else self.region
+        prefix, _, operation = headers.get("x-amz-target", "").partition(".")
+        if prefix in _TARGETS:
+            return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
+        service = signed["service"] if signed else "unknown"
+        parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
+        return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
+
+    def _who_and_where(self, call: Call) -> _Answer | None:
+        if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
+            return _xml(
+                "<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
+                f"<Arn>arn:aws:sts::{call.account}:assumed-role/sweeper/run</Arn><UserId>AROAEMULATED:run</UserId>"
+                f"<Account>{call.account}</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>{uuid.uuid4()}"
+                "</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+            )
+        if (call.service, call.operation) == ("ec2", "DescribeRegions"):
+            return _xml(self._regions_document(every=call.parameters.get("AllRegions") == "true"))
+        return None
+
+    def _regions_document(self, *, every: bool) -> str:
+        listed = [(name, "opt-in-not-required") for name in self.regions]
+        if every:
+            listed += [(name, "not-opted-in") for name in self.disabled_regions]
+        items = "".join(
+            f"<item><regionName>{name}</regionName><regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint>"
+            f"<optInStatus>{state}</optInStatus></item>"
+            for name, state in listed
+        )
+        return (
+            "<DescribeRegionsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'>"
+            f"<requestId>{uuid.uuid4()}</requestId><regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
+        )
+
+    def _from_moto(self, method: str, path: str, headers: dict[str, str], body: bytes, call: Call) -> _Answer:
+        from werkzeug.test import Client  # noqa: PLC0415 - moto and werkzeug belong to an extra
+
+        with self._moto_lock:
+            if self._moto is None:
+                self._moto = _moto_application()
+            wanted = {name: value for name, value in headers.items() if name not in {"content-length", "connection"}}
+            wanted["x-moto-account-id"] = call.account
+            response = Client(self._moto).open(path, method=method, headers=list(wanted.items()), data=body)
+        kept = tuple((name, value) for name, value in response.headers if name.lower().startswith("x-"))
+        return _Answer(
+            response.status_code, response.get_data(), response.headers.get("content-type", "text/xml"), kept
+        )
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no error of ours."""
+
+
+def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def _respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            try:
+                answer = emulator.answer(self.command, self.path, headers, body)
+            except _Dropped:
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response_only(answer.status)
+            self.send_header("Date", formatdate(emulator.clock.seconds, usegmt=True))
+            self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
+            for name, value in answer.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+            self.wfile.flush()
+
+        do_POST = do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = _respond  # noqa: N815 - names of the standard library
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the standard library
+            """Calls are counted, not printed."""
+
+    return Handler
+
+
+def _moto_application() -> Callable[..., Any]:
+    from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415 - belongs to an extra
+
+    application: Callable[..., Any] = DomainDispatcherApplication(create_backend_app)
+    return application
+
+
+def _before(fault: Fault, call: Call) -> _Answer | None:
+    """What a fault does before the call has had its effect; an answer instead of it, or none."""
+    match fault.kind:
+        case "drop_before":
+            raise _Dropped
+        case "delay":
+            time.sleep(fault.seconds)
+        case "before" if fault.run is not None:
+            fault.run(call)
+        case "error":
+            error = AwsError(fault.code, fault.message.replace("*:*", f"{call.service}:{call.operation}"), fault.status)
+            return _json_error(error) if call.service in {"ecr", "ecs"} else _xml_error(error)
+        case "html":
+            return _Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
+    return None
+
+
+def _after(fault: Fault, call: Call, answer: _Answer) -> _Answer:
+    """What a fault does when the call has had its effect."""
+    match fault.kind:
+        case "drop_after":
+            raise _Dropped
+        case "garbage":
+            return _Answer(200, fault.body)
+        case "after" if fault.run is not None:
+            fault.run(call)
+    return answer
+
+
+def _json_error(error: AwsError) -> _Answer:
+    return _Answer(error.status, json.dumps({"__type": error.code, "message": error.message}).encode())
+
+
+def _xml(text: str) -> _Answer:
+    return _Answer(200, text.encode(), "text/xml")
+
+
+def _xml_error(error: AwsError) -> _Answer:
+    text = (
+        f"<ErrorResponse><Error><Type>Sender</Type><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error>"
+        f"<Errors><Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error></Errors>"
+        f"<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
+    )
+    return _Answer(error.status if error.status != 200 else 400, text.encode(), "text/xml")  # noqa: PLR2004 - HTTP

@@ -1,0 +1,114 @@
+"""The protocols between the core and the world. Whoever implements one knows nothing of the others.
+
+`app` tells its stories in these terms; `aws` and `sources` implement them over AWS; `cli` wires them.
+Every method may raise `core.errors.AwsFailure` and its kinds; nothing of botocore's comes through.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from ecrsweep.core.images import Image, Inventory
+from ecrsweep.core.names import Registry
+from ecrsweep.core.uses import Use
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """What AWS answered for one image of a delete call: `failure` None where it is gone."""
+
+    digest: str
+    failure: str | None = None
+    message: str | None = None
+
+
+class ImageStore(Protocol):
+    """One private registry: the images in it, and the one way to remove some."""
+
+    @property
+    def registry(self) -> Registry:
+        """Which one it is."""
+
+    def repository_names(self) -> Sequence[str]:
+        """The names of all its repositories, sorted."""
+
+    def inventory(self, name: str) -> Inventory:
+        """All images of a repository, whatever their state, with what indexes contain. Raises `Missing` if it is gone."""
+
+    def describe(self, name: str, digests: Sequence[str]) -> dict[str, Image]:
+        """These images as they are now, by digest; those that are gone are left out."""
+
+    def delete(self, name: str, digests: Sequence[str]) -> Sequence[Deletion]:
+        """Delete at most 100 images by digest, in one call. One answer an image, in the order given."""
+
+
+class Place(Protocol):
+    """Where a source reads: one account and region, and the means to do so."""
+
+    @property
+    def account(self) -> str:
+        """The account's number."""
+
+    @property
+    def region(self) -> str:
+        """The region's name."""
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time; sources narrow the type
+        """A boto3 client of this place. Its errors must pass through `calling`."""
+
+    def pages(self, service: str, operation: str, key: str, /, **parameters: object) -> Iterator[Any]:
+        """The items under `key` of all pages of a paginated call, errors translated."""
+
+    def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
+        """One call by its Python name (`describe_tasks`), errors translated."""
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`work` of each item, side by side, answers in the order of the items. The first error is raised."""
+
+
+class Source(Protocol):
+    """A reader of uses: one system. Registered under the entry point group `ecrsweep.sources`.
+
+    A source yields as it finds: what it found before an error still protects. It raises
+    `ClosedByOrganization` only where every call it tried was refused so.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word for it in coverage, reasons and `--skip-source`."""
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The IAM actions that it needs, all of them read-only."""
+
+    def offered_in(self, region: str) -> bool:
+        """False where AWS does not offer the system at all."""
+
+    def uses(self, place: Place) -> Iterator[Use]:
+        """Every use in this account and region."""
+
+
+class World(Protocol):
+    """Everything that a run can reach: its account, regions, registries, and places to ask for uses."""
+
+    @property
+    def account(self) -> str:
+        """The account of the credentials."""
+
+    def enabled_regions(self) -> Sequence[str]:
+        """The regions that this account has switched on, sorted."""
+
+    def image_store(self, region: str) -> ImageStore:
+        """The registry of a region."""
+
+    def place(self, region: str) -> Place:
+        """The place where sources read in a region."""
+
+    def is_closed(self, region: str) -> bool:
+        """True where a service control policy refuses even to list repositories there."""
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`work` of each item, side by side, a bounded number ahead; answers in the order of the items."""

@@ -1,0 +1,299 @@
+"""Plans, applies, uses and explanations for people, on a terminal or in a log.
+
+A table is laid out once all its rows are there; rows are sums, so a million images make no long table.
+Whatever comes from outside goes through `printable`: a tag can hold an escape sequence, a plan file anything.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ecrsweep.core.decisions import EXPLANATIONS, Action, Code, Decision, Reason
+from ecrsweep.core.document import Footer, Header
+from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
+from ecrsweep.core.plan import Explanation, RepositoryPlan, Summary
+from ecrsweep.core.policy import Policy, format_duration
+from ecrsweep.core.times import rfc3339
+from ecrsweep.core.uses import Use
+from ecrsweep.reports.words import counted, coverage_lines, printable, size
+
+_STYLES: Final = {Action.KEEP: "green", Action.DELETE: "red", Action.ARCHIVE: "yellow", Action.HOLD: "yellow"}
+_SHOWN: Final = 10
+_SHORT_DIGEST: Final = 19
+_WIDE: Final = 10_000
+
+
+def console(out: TextIO, color: str) -> Console:
+    """A console that never cuts a name short: without a terminal, lines are as long as they need to be.
+
+    `color` is auto, on or off; auto colours on a terminal only, and `NO_COLOR` is respected.
+    """
+    terminal = {"on": True, "off": False}.get(color)
+    width = None if out.isatty() else _WIDE
+    return Console(
+        file=out, force_terminal=terminal, no_color=color == "off" or None, width=width, highlight=False, markup=False,
+        emoji=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+class PlanTable:
+    """A plan for people: a line a repository, then totals, evidence and what to do next (`reports.PlanReport`)."""
+
+    def __init__(self, out: Console, *, verbose: bool = False) -> None:
+        """`verbose` also shows every image, as the repositories come."""
+        self._out = out
+        self._verbose = verbose
+        self._rows: list[tuple[RepositoryPlan, Summary]] = []
+        self._regions: set[str] = set()
+
+    def begin(self, header: Header) -> None:
+        """Say about what, and under which rules."""
+        scope = header.scope
+        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}", style="bold"))
+        for policy in header.policies:
+            self._out.print(f"Kept: {rules(policy)}.")
+        self._out.print()
+
+    def add(self, plan: RepositoryPlan) -> None:
+        """Take a repository into the table; with `verbose`, show its images now."""
+        bare = RepositoryPlan(plan.repository, (), (), plan.gaps)
+        self._rows.append((bare, plan.summary))
+        self._regions.add(plan.repository.registry.region)
+        if self._verbose and plan.decisions:
+            self._out.print(Text(plan.repository.uri, style="bold"))
+            self._out.print(_image_table(plan.decisions))
+            self._out.print()
+
+    def end(self, footer: Footer) -> None:
+        """Show the table, and what stands behind it."""
+        self._out.print(self._table(footer.summary))
+        self._out.print()
+        for line in coverage_lines(footer.coverage, footer.foreign_uses):
+            self._out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
+        if footer.own_reads:
+            read = counted(footer.own_reads, "index").replace("indexs", "indexes")
+            self._out.print(
+                f"Blind window: ecrsweep itself read {read} within the last day; a pull of one in that time may not show."
+            )
+        _print_unresolved(self._out, footer.unresolved)
+        self._out.print(Text(verdict(footer), style="bold"))
+
+    def _table(self, total: Summary) -> Table:
+        many = len(self._regions) > 1
+        table = _borderless()
+        if many:
+            table.add_column("REGION", no_wrap=True)
+        table.add_column("REPOSITORY", no_wrap=True)
+        for name in ("IMAGES", "KEEP", "DELETE", "HOLD", "SIZE TO DELETE"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for plan, summary in self._rows:
+            place = [plan.repository.registry.region] if many else []
+            table.add_row(*place, printable(plan.repository.name), *_cells(summary))
+        place = [""] if many else []
+        table.add_section()
+        table.add_row(*place, counted(total.repositories, "repository"), *_cells(total), style="bold")
+        return table
+
+
+def rules(policy: Policy) -> str:
+    """A policy in a sentence: what it keeps besides what is in use."""
+    tags = [*policy.protected_tags, *(f"/{regex}/" for regex in policy.protected_tag_regexes)]
+    parts = [
+        "whatever is in use",
+        f"the newest {policy.newest} tagged of each repository",
+        f"tags {', '.join(tags)}" if tags else "",
+        f"pulled within {format_duration(policy.pulled_within)}" if policy.pulled_within else "",
+        f"pushed within {format_duration(max(policy.pushed_within or 0.0, policy.grace))}",
+        f"untagged for {format_duration(policy.untagged_for)} after push",
+    ]
+    return "; ".join(printable(part) for part in parts if part)
+
+
+def verdict(footer: Footer) -> str:
+    """What the plan comes to, in a sentence."""
+    summary = footer.summary
+    if any(entry.is_gap for entry in footer.coverage) and summary.hold:
+        return (
+            f"{counted(summary.hold, 'image')} held: not everything that could use them was read. Nothing goes until the "
+            "gaps above are closed, or named with --accept-gap."
+        )
+    if footer.verdict is not None:
+        return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
+    held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
+    if not summary.delete:
+        return f"Nothing to delete.{held}"
+    going = f"{counted(summary.delete, 'image')} can go, up to {size(summary.delete_bytes_upper_bound)}"
+    return f"{going} (layers may be shared).{held} Nothing was changed."
+
+
+class ApplyTable:
+    """What an apply did, for people."""
+
+    def __init__(self, out: Console, *, verbose: bool = False) -> None:
+        """`verbose` names every image, not only those that are still there."""
+        self._out = out
+        self._verbose = verbose
+
+    def show(self, result: ApplyResult) -> None:
+        """A line a repository, every image that did not go with its reason, and the sum."""
+        by_repository: dict[str, list[Result]] = defaultdict(list)
+        for entry in result.results:
+            by_repository[entry.image.place.uri].append(entry)
+        shown = [entry for entry in result.results if self._verbose or entry.outcome not in _EXPECTED]
+        if by_repository:
+            self._out.print(_outcome_table(by_repository))
+            self._out.print()
+        for entry in shown:
+            tags = ", ".join(entry.image.tags) or "untagged"
+            why = ": ".join(part for part in (entry.code, entry.message) if part)
+            line = f"{entry.outcome.value}: {entry.image.place.uri}@{entry.image.digest} ({tags})"
+            self._out.print(Text(printable(f"{line}: {why}" if why else line)))
+        for line in coverage_lines([entry for entry in result.coverage if entry.is_gap], 0):
+            self._out.print(Text(printable(line), style="bold red"))
+        self._out.print(Text(apply_sentence(result), style="bold"))
+
+
+_EXPECTED: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
+
+
+def apply_sentence(result: ApplyResult) -> str:
+    """What an apply came to, in a sentence or two."""
+    summary = result.summary()
+    freed = size(summary["deleted_bytes_upper_bound"])
+    parts = [f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, up to {freed}."]
+    sentences = (
+        ((Outcome.ALREADY_GONE,), "already gone"),
+        ((Outcome.SPARED,), "spared because the world changed"),
+        ((Outcome.HELD,), "held"),
+        ((Outcome.REFUSED, Outcome.KEPT_WITH_PARENT), "refused by AWS, or left with what was"),
+        ((Outcome.UNKNOWN,), "in doubt: the call failed and its outcome could not be asked"),
+        ((Outcome.NOT_TRIED,), "not tried"),
+    )
+    for outcomes, words in sentences:
+        if result.count(*outcomes):
+            parts.append(f"{counted(result.count(*outcomes), 'image')} {words}.")
+    if result.interrupted:
+        parts.append("Interrupted: run apply again to go on.")
+    if result.stopped_by:
+        parts.append(f"Stopped: {printable(result.stopped_by)}")
+    return " ".join(parts)
+
+
+class UsesTable:
+    """The names in use and who uses them, for people."""
+
+    def __init__(self, out: Console, *, verbose: bool = False) -> None:
+        """`verbose` names every workload, not only the first ones."""
+        self._out = out
+        self._shown = None if verbose else 3
+
+    def show(self, uses: Iterable[Use], coverage: Sequence[str]) -> None:
+        """Each name once, with the workloads that use it, then what was asked."""
+        grouped: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+        for use in uses:
+            grouped[use.image, use.digest].append(use.described)
+        for (image, digest), workloads in sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1] or "")):
+            runs = f" (runs {digest})" if digest and digest not in image else ""
+            self._out.print(Text(printable(image + runs), style="bold"))
+            distinct = sorted(set(workloads))
+            for workload in distinct[: self._shown]:
+                self._out.print(f"    {printable(workload)}")
+            if self._shown is not None and len(distinct) > self._shown:
+                self._out.print(f"    and {len(distinct) - self._shown} more (--verbose)")
+        self._out.print()
+        for line in coverage:
+            self._out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
+
+
+def show_explanation(out: Console, found: Explanation) -> None:
+    """Everything known about one image, and every reason for its decision."""
+    image, decision = found.decision.image, found.decision
+    out.print(Text(f"{found.repository.uri}@{image.digest}", style="bold"))
+    rows = [
+        ("tags", ", ".join(image.tags) or "none"),
+        ("kind", f"{found.decision.image.kind.value} ({image.media_type or 'no media type'})"),
+        ("pushed", "not told by ECR" if image.pushed_at is None else rfc3339(image.pushed_at)),
+        ("last pull", "never recorded" if image.pulled_at is None else rfc3339(image.pulled_at)),
+        ("size", size(image.size_bytes)),
+        ("state", image.status.value),
+        *(("in index", digest) for digest in found.parents),
+        *(("contains", digest) for digest in found.children),
+        *(("refers to", digest) for digest in found.subjects),
+        *(("referrer", digest) for digest in found.referrers),
+    ]
+    for name, value in rows:
+        out.print(f"  {name:<10} {printable(value)}")
+    out.print()
+    out.print(Text(f"{decision.action.value.upper()}, because", style=_STYLES[decision.action]))
+    by_code: dict[Code, list[Reason]] = defaultdict(list)
+    for reason in decision.reasons:
+        by_code[reason.code].append(reason)
+    for code, reasons in by_code.items():
+        out.print(f"  {EXPLANATIONS[code]} ({code.value})")
+        for reason in reasons:
+            if reason.detail:
+                out.print(f"    {printable(reason.detail)}")
+
+
+def _borderless() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+
+
+def _cells(summary: Summary) -> list[Text]:
+    return [
+        Text(f"{summary.images:,}"),
+        Text(f"{summary.keep:,}"),
+        Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
+        Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
+        Text(size(summary.delete_bytes_upper_bound) if summary.delete else "-"),
+    ]
+
+
+def _or_dash(number: int) -> str:
+    return f"{number:,}" if number else "-"
+
+
+def _image_table(decisions: Sequence[Decision]) -> Table:
+    table = _borderless()
+    for name in ("", "DIGEST", "TAGS", "PUSHED", "WHY"):
+        table.add_column(name, no_wrap=True)
+    for decision in decisions:
+        image = decision.image
+        first = decision.reasons[0]
+        more = f" (+{len(decision.reasons) - 1})" if len(decision.reasons) > 1 else ""
+        pushed = "?" if image.pushed_at is None else rfc3339(image.pushed_at)[:10]
+        table.add_row(
+            Text(decision.action.value, style=_STYLES[decision.action]),
+            image.digest[:_SHORT_DIGEST],
+            printable(", ".join(image.tags)) or "-",
+            pushed,
+            printable(f"{first.code.value} {first.detail}{more}"),
+        )
+    return table
+
+
+def _outcome_table(by_repository: dict[str, list[Result]]) -> Table:
+    table = _borderless()
+    table.add_column("REPOSITORY", no_wrap=True)
+    for name in ("PLANNED", "DELETED", "SPARED", "LEFT"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for uri, entries in by_repository.items():
+        gone = sum(entry.outcome in _EXPECTED for entry in entries)
+        spared = sum(entry.outcome in {Outcome.SPARED, Outcome.HELD} for entry in entries)
+        left = len(entries) - gone - spared
+        table.add_row(printable(uri), f"{len(entries):,}", f"{gone:,}", _or_dash(spared), _or_dash(left))
+    return table
+
+
+def _print_unresolved(out: Console, unresolved: Sequence[Use]) -> None:
+    if not unresolved:
+        return
+    out.print(Text(f"Already broken: {counted(len(unresolved), 'use')} of an image that is gone; the next pull fails:"))
+    for use in unresolved[:_SHOWN]:
+        out.print(f"    {printable(use.image)}: {printable(use.described)}")
+    if len(unresolved) > _SHOWN:
+        out.print(f"    and {len(unresolved) - _SHOWN} more (--output json has all)")

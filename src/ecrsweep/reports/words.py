@@ -1,0 +1,60 @@
+"""How numbers, sizes and evidence read to people, the same in every report."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ecrsweep.core.uses import Coverage, CoverageStatus
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP: Final = 1000
+_REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+def size(count: int) -> str:
+    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000, as AWS bills)."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < _STEP or unit == _UNITS[-1]:
+            break
+        value /= _STEP
+    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"  # noqa: PLR2004 - three digits are enough
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,024 images`."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def printable(text: str) -> str:
+    """Text of others, safe for a terminal: what is not printable, escape sequences first of all, is replaced."""
+    return "".join(character if character.isprintable() else _REPLACED for character in text)
+
+
+def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]:
+    """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
+    complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
+    uses = sum(entry.uses for entry in complete)
+    by_source = Counter(entry.source for entry in complete)
+    asked = ", ".join(f"{source} in {counted(number, 'region')}" for source, number in sorted(by_source.items()))
+    lines = []
+    if complete:
+        elsewhere = f", {foreign_uses:,} of them of public images" if foreign_uses else ""
+        lines.append(f"Asked: {asked}: {counted(uses, 'use')}{elsewhere}.")
+    lines += _skips(coverage)
+    for entry in coverage:
+        if entry.status is CoverageStatus.FAILED:
+            accepted = " (accepted)" if entry.accepted else ""
+            lines.append(f"GAP{accepted}: {entry.place}: {entry.error}")
+    return lines
+
+
+def _skips(coverage: Iterable[Coverage]) -> Iterable[str]:
+    skipped: dict[tuple[str, str], list[str]] = {}
+    for entry in coverage:
+        if entry.status is CoverageStatus.SKIPPED:
+            skipped.setdefault((entry.source, entry.error or ""), []).append(entry.region)
+    for (source, why), regions in skipped.items():
+        what = "all sources" if source == "all" else source
+        yield f"Not asked: {what} in {', '.join(sorted(regions))}: {why}."

@@ -1,0 +1,80 @@
+"""The real command line, run as a subprocess the way a user runs it, and moments to build worlds with."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ACCOUNT = "123456789012"
+REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON is Any
+        """Its output as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def decisions(self) -> dict[str, dict[str, Any]]:
+        """The decisions of a plan, by digest."""
+        return {decision["digest"]: decision for decision in self.json["decisions"]}
+
+    def action(self, digest: str) -> str:
+        """What the plan does with an image."""
+        return str(self.decisions[digest]["action"])
+
+    def codes(self, digest: str) -> set[str]:
+        """The codes of an image's reasons."""
+        return {reason["code"] for reason in self.decisions[digest]["reasons"]}
+
+    def details(self, digest: str) -> str:
+        """The details of an image's reasons, as one text."""
+        return "\n".join(reason["detail"] for reason in self.decisions[digest]["reasons"])
+
+
+class Cli:
+    """The command line, with the environment of a user and a home of its own."""
+
+    def __init__(self, environ: Mapping[str, str], home: Path) -> None:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ECRSWEEP_"))}
+        self.home = home
+        self.environ = {**plain, **environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+
+    def __call__(self, *arguments: str, stdin: str | None = None, **environ: str) -> Finished:
+        """Run `ecrsweep` to its end."""
+        return self.run([sys.executable, "-m", "ecrsweep", *arguments], stdin, environ)
+
+    def plan(self, *arguments: str) -> Finished:
+        """A plan as JSON, without the rule of pull times: most stories are about something else."""
+        return self("plan", "--output", "json", "--pulled-within", "0d", *arguments)
+
+    def original(self, *arguments: str, **environ: str) -> Finished:
+        """Run `python main.py`."""
+        return self.run([sys.executable, str(ROOT / "main.py"), *arguments], None, environ)
+
+    def run(self, command: list[str], stdin: str | None, environ: Mapping[str, str]) -> Finished:
+        """Run any command in this environment."""
+        ended = subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, check=False, timeout=120, cwd=self.home,
+            env={**self.environ, **environ},
+        )  # fmt: skip
+        return Finished(ended.returncode, ended.stdout, ended.stderr)
+
+
+def ago(**span: float) -> datetime:
+    """A moment before now: `ago(days=3)`."""
+    return datetime.now(UTC) - timedelta(**span)
