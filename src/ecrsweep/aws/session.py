@@ -54,7 +54,7 @@ class AwsSession:
             raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
-        self.configured_region = environ.get("AWS_REGION") or self._boto.region_name
+        self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
         self._endpoint_url = endpoint_url
         self._config = self._made_config(environ)
         self._clients: dict[tuple[str, str], Any] = {}
@@ -63,25 +63,37 @@ class AwsSession:
         self._first_region = region or self.configured_region or "us-east-1"
 
     @cached_property
-    def account(self) -> str:
-        """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
-        region = self.home_region
+    def _identity(self) -> tuple[str, str]:
+        """The account, and the region that told it: the first one named or, where that does not answer, the main one."""
+        main = _HOME_REGIONS.get(self.partition_of(self._first_region), "us-east-1")
+        first = self._first_region if self._first_region in self.known_regions("sts") else main
+        try:
+            return self._asked_identity(first), first
+        except AwsFailure:
+            if first == main:
+                raise
+            # A region that is not switched on refuses every credential.
+            return self._asked_identity(main), main
+
+    def _asked_identity(self, region: str) -> str:
         with translated("sts:GetCallerIdentity", region):
             return str(self.client("sts", region).get_caller_identity()["Account"])
 
     @property
+    def account(self) -> str:
+        """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
+        return self._identity[0]
+
+    @property
     def home_region(self) -> str:
-        """A region to ask what holds for all: the first one named if botocore knows it, else the main one of its partition."""
-        partition = self.partition_of(self._first_region)
-        if self._first_region in self._boto.get_available_regions("ecr", partition):
-            return self._first_region
-        return _HOME_REGIONS.get(partition, "us-east-1")
+        """A region that answers what holds for all regions. Raises `AwsFailure`."""
+        return self._identity[1]
 
     def partition_of(self, region: str) -> str:
         """The partition of a region, known or not."""
         try:
             return str(self._boto.get_partition_for_region(region))
-        except boto.UnknownRegionError:
+        except boto.UnknownRegionError:  # newer than botocore, or misspelt
             return "aws"
 
     @cached_property
