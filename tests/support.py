@@ -24,7 +24,7 @@ class Finished:
     err: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON is Any
+    def json(self) -> Any:
         """Its output as JSON."""
         return json.loads(self.out)
 

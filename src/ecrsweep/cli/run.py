@@ -209,8 +209,8 @@ def _check_names(skipped: Sequence[str], known: Sequence[str]) -> None:
 def _registry_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...]:
     if ALL_REGIONS in asked:
         return tuple(session.enabled_regions())
-    regions = list(asked) or [session.configured_region]
-    if regions == [None]:
+    regions = list(asked) or list(filter(None, [session.configured_region]))
+    if not regions:
         raise BadInput("No region is given: use --region, AWS_REGION, or a region in the profile")
     for region in regions:
         session.require_region(region)
