@@ -79,7 +79,8 @@ class _Sweep:
         graph = build_graph(inventory.images, inventory.edges)
         self._compare({decision.image.digest: decision for decision in self._run.decide(inventory).decisions})
         self._spare_neighbours(graph)
-        for wave in levels(self._open(), lambda digest: (*graph.parents_of(digest), *graph.subjects_of(digest))):
+        # ECR refuses a child while its index is there; that a referrer goes after its subject is for tidiness.
+        for wave in levels(self._open(), lambda d: (*graph.parents_of(d), *graph.subjects_of(d)), graph.parents_of):
             for start in range(0, len(wave), BATCH):
                 if stop():
                     return

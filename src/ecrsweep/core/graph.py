@@ -63,9 +63,11 @@ def build_graph(images: Iterable[Image], edges: Mapping[str, Sequence[str]]) -> 
             children[parent] = [child for child in dict.fromkeys(named) if child in held and child != parent]
             for child in children[parent]:
                 parents[child].append(parent)
-    subjects, referrers = _subject_edges(held)
+    subjects, referrers = _subject_edges(held, children)
     attached = frozenset(digest for digest in subjects if _is_referrer(held[digest]))
-    orphans = frozenset(image.digest for image in held.values() if image.digest not in subjects and _is_referrer(image))
+    orphans = frozenset(
+        image.digest for image in held.values() if _is_referrer(image) and not any(s in held for s in image.subjects)
+    )
     roots = tuple(digest for digest in held if digest not in parents and digest not in attached)
     return Graph(held, children, dict(parents), referrers, subjects, attached, orphans, roots)
 
@@ -82,32 +84,42 @@ def reached(starts: Iterable[str], neighbours: Neighbours) -> set[str]:
     return seen
 
 
-def levels(digests: Iterable[str], above: Neighbours) -> list[list[str]]:
-    """The digests in waves, such that everything `above` one of them is in an earlier wave.
+def levels(digests: Iterable[str], *orders: Neighbours) -> list[list[str]]:
+    """The digests in waves, such that everything above one of them is in an earlier wave.
 
-    What stands in a cycle comes last, in a wave of its own.
+    The first of `orders` says what is above; where that goes round in a circle, the next one does for the rest. What is
+    left in a circle at last is a wave of its own.
     """
-    wanted = dict.fromkeys(digests)
-    below: dict[str, list[str]] = defaultdict(list)
-    open_above = dict.fromkeys(wanted, 0)
-    for digest in wanted:
-        for upper in set(above(digest)):
-            if upper in wanted:
-                below[upper].append(digest)
-                open_above[digest] += 1
     waves: list[list[str]] = []
-    wave = [digest for digest, count in open_above.items() if not count]
+    left = list(dict.fromkeys(digests))
+    for above in orders:
+        more, left = _waves(left, above)
+        waves += more
+    return [*waves, left] if left else waves
+
+
+def _waves(digests: Sequence[str], above: Neighbours) -> tuple[list[list[str]], list[str]]:
+    """The waves, and what is in or under a circle."""
+    below: dict[str, list[str]] = defaultdict(list)
+    waiting_for = dict.fromkeys(digests, 0)
+    for digest in digests:
+        for upper in set(above(digest)):
+            if upper in waiting_for:
+                below[upper].append(digest)
+                waiting_for[digest] += 1
+    waves: list[list[str]] = []
+    wave = [digest for digest, count in waiting_for.items() if not count]
     while wave:
         waves.append(wave)
         following = []
         for digest in wave:
-            del open_above[digest]
+            del waiting_for[digest]
             for lower in below[digest]:
-                open_above[lower] -= 1
-                if not open_above[lower]:
+                waiting_for[lower] -= 1
+                if not waiting_for[lower]:
                     following.append(lower)
         wave = following
-    return [*waves, list(open_above)] if open_above else waves
+    return waves, list(waiting_for)
 
 
 def _is_referrer(image: Image) -> bool:
@@ -115,11 +127,17 @@ def _is_referrer(image: Image) -> bool:
     return image.subject is not None or image.refers_by_tag_alone
 
 
-def _subject_edges(held: Mapping[str, Image]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _subject_edges(
+    held: Mapping[str, Image], children: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Who refers to whom. A manifest that contains its own subject belongs to it by containing it, and no other way."""
     subjects: dict[str, list[str]] = {}
     referrers: dict[str, list[str]] = defaultdict(list)
     for image in held.values():
         present = [subject for subject in image.subjects if subject in held and subject != image.digest]
+        if present and image.digest in children:
+            contained = reached([image.digest], lambda digest: children.get(digest, ()))
+            present = [subject for subject in present if subject not in contained]
         if present:
             subjects[image.digest] = present
             for subject in present:

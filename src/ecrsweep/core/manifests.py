@@ -14,6 +14,7 @@ from ecrsweep.core.images import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DOCKER_1: Final = "application/vnd.docker.distribution.manifest.v1+json"
+_ABSENT: Final = msgspec.Raw()
 _OCI_IMAGE: Final = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -32,9 +33,9 @@ class _Body(msgspec.Struct, rename="camel"):
     schema_version: int | None = None
     media_type: str | None = None
     manifests: list[_Descriptor] | None = None
-    config: msgspec.Raw | None = None
-    layers: msgspec.Raw | None = None
-    fs_layers: msgspec.Raw | None = None
+    config: msgspec.Raw = _ABSENT
+    layers: msgspec.Raw = _ABSENT
+    fs_layers: msgspec.Raw = _ABSENT
 
 
 def read_manifest(raw: str, media_type: str | None) -> Contents:
@@ -71,6 +72,6 @@ def _media_type_of(raw: str) -> str:
         return body.media_type
     if body.manifests is not None:
         return OCI_INDEX
-    if body.config is not None and body.layers is not None:
+    if bytes(body.config) and bytes(body.layers):
         return _OCI_IMAGE
-    return _DOCKER_1 if body.schema_version == 1 and body.fs_layers is not None else ""
+    return _DOCKER_1 if body.schema_version == 1 and bytes(body.fs_layers) else ""

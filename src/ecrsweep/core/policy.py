@@ -16,7 +16,7 @@ from ecrsweep.core.errors import BadInput
 DAY: Final = 86_400.0
 HOUR: Final = 3_600.0
 LONGEST_DURATION: Final = 36_500 * DAY
-_DURATION: Final = re.compile(r"(\d+)([smhdw])")
+_DURATION: Final = re.compile(r"([0-9]+)([smhdw])")
 _UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0}
 
 

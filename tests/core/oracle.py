@@ -1,0 +1,137 @@
+"""What stays, told a second time from the text of the rules alone, with plain sets and fixed points.
+
+It shares nothing with `core.retention` and `core.graph` but the words for images and policies, and takes no care of speed.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ecrsweep.core.images import Image, Inventory, Status
+from ecrsweep.core.policy import Policy
+
+_KNOWN: Final = re.compile(
+    r"application/vnd\.(docker\.distribution\.manifest\.(v1\+json|v1\+prettyjws|v2\+json|list\.v2\+json)"
+    r"|oci\.(image|artifact)\.manifest\.v1\+json|oci\.image\.index\.v1\+json)"
+)
+
+
+def kept(inventory: Inventory, in_use: Iterable[str], policy: Policy, now: float) -> set[str]:
+    """The digests that stay."""
+    return _Repository(inventory, set(in_use), policy, now).kept()
+
+
+class _Repository:
+    def __init__(self, inventory: Inventory, in_use: set[str], policy: Policy, now: float) -> None:
+        self.images = {image.digest: image for image in inventory.images}
+        self.contains = {
+            (parent, child)
+            for parent, children in inventory.edges.items()
+            for child in children
+            if parent in self.images and child in self.images and parent != child
+        }
+        self.says = {
+            (image.digest, subject)
+            for image in inventory.images
+            for subject in _subjects(image)
+            if subject in self.images and subject not in self.below(image.digest)
+        }
+        self.in_use, self.policy, self.now = in_use, policy, now
+        self.referrers = {d for d, image in self.images.items() if _is_referrer(image)}
+        self.attached = {d for d in self.referrers if any(who == d for who, _ in self.says)}
+
+    def kept(self) -> set[str]:
+        found = {d for d in self.images if self.holds_by_itself(d)} | self.newest() | self.circular()
+        found |= self.upwards({d for d in self.images if self.is_strong(d)}, through_subjects=True)
+        found |= self.upwards(
+            {d for d in self.images.keys() - self.attached if self.is_recent(d)}, through_subjects=False
+        )
+        while True:
+            more = {c for p, c in self.contains if p in found} | {r for r, s in self.says if s in found}
+            if more <= found:
+                return found
+            found |= more
+
+    def circular(self) -> set[str]:
+        """What contains, or speaks of, itself by some way round: nobody can say what it is part of."""
+        found = self.roots()
+        while True:
+            more = {c for p, c in self.contains if p in found} | {r for r, s in self.says if s in found}
+            if more <= found:
+                return set(self.images) - found
+            found |= more
+
+    def upwards(self, found: set[str], *, through_subjects: bool) -> set[str]:
+        while True:
+            more = {p for p, c in self.contains if c in found}
+            if through_subjects:
+                more |= {s for r, s in self.says if r in found}
+            if more <= found:
+                return found
+            found = found | more
+
+    def roots(self) -> set[str]:
+        return {d for d in self.images if d not in self.attached and not any(c == d for _, c in self.contains)}
+
+    def below(self, root: str) -> set[str]:
+        """What a manifest contains, at any depth, and itself."""
+        found = {root}
+        while True:
+            more = {c for p, c in self.contains if p in found}
+            if more <= found:
+                return found
+            found |= more
+
+    def is_tagged(self, root: str) -> bool:
+        """A tag of a referrer makes nothing tagged: neither of one that is attached, nor of an orphan."""
+        silent = self.attached | {d for d in self.referrers if not _subjects(self.images[d]) & set(self.images)}
+        return any(self.images[d].tags and d not in silent for d in self.below(root))
+
+    def newest(self) -> set[str]:
+        ranked = sorted(
+            (d for d in self.roots() if self.is_tagged(d) and self.images[d].status is not Status.ARCHIVED),
+            key=lambda d: (-_pushed(self.images[d]), d),
+        )
+        return set(ranked[: self.policy.newest])
+
+    def holds_by_itself(self, d: str) -> bool:
+        image = self.images[d]
+        unknown = not _KNOWN.fullmatch(image.media_type or "")
+        fresh = self.age(image) <= self.policy.grace
+        idle = image.status is not Status.ACTIVE
+        return self.is_strong(d) or unknown or fresh or idle or (d not in self.attached and self.is_recent(d))
+
+    def is_strong(self, d: str) -> bool:
+        return d in self.in_use or any(self.policy.protecting(tag) for tag in self.images[d].tags)
+
+    def is_recent(self, d: str) -> bool:
+        image, policy = self.images[d], self.policy
+        homes = {root for root in self.roots() if d in self.below(root)}
+        tagged = any(self.is_tagged(root) for root in homes) or not homes
+        untagged = any(not self.is_tagged(root) for root in homes) or not homes
+        pulled = float("inf") if image.pulled_at is None else self.now - image.pulled_at
+        age = self.age(image)
+        return (
+            (policy.pulled_within is not None and pulled <= policy.pulled_within)
+            or (policy.pulled_within is not None and tagged and age <= policy.pulled_within)
+            or (policy.pushed_within is not None and age <= policy.pushed_within)
+            or (untagged and age <= policy.untagged_for)
+            or age <= policy.grace
+        )
+
+    def age(self, image: Image) -> float:
+        return self.now - _pushed(image)
+
+
+def _pushed(image: Image) -> float:
+    return float("inf") if image.pushed_at is None else image.pushed_at
+
+
+def _subjects(image: Image) -> set[str]:
+    by_tag = {f"sha256:{tag[7:71]}" for tag in image.tags if re.match(r"sha256-[0-9a-f]{64}($|[^0-9a-f])", tag)}
+    return by_tag | ({image.subject} if image.subject else set())
+
+
+def _is_referrer(image: Image) -> bool:
+    of_that_form = [bool(re.match(r"sha256-[0-9a-f]{64}($|[^0-9a-f])", tag)) for tag in image.tags]
+    return image.subject is not None or (bool(of_that_form) and all(of_that_form))

@@ -1,0 +1,187 @@
+"""Random worlds: repositories with indexes, nested indexes, shared children, referrers and odd kinds, and uses of all forms.
+
+A digest here is as long as a real one and as readable as a test needs: the hash of a small number.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from hypothesis import strategies as st
+
+from ecrsweep.core.images import DOCKER_LIST, OCI_INDEX, Image, Inventory, Status
+from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.policy import DAY, HOUR, Policy
+from ecrsweep.core.uses import Use
+
+NOW: Final = 1_800_000_000.0
+ACCOUNTS: Final = ("123456789012", "210987654321")
+REGIONS: Final = ("us-east-1", "eu-west-1", "cn-north-1", "eusc-de-east-1", "us-gov-west-1")
+NAMES: Final = ("app", "team/app", "team/app-prod", "other")
+TAGS: Final = ("latest", "v1", "v2", "release-1", "prod")
+PLAIN: Final = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.oci.artifact.manifest.v1+json",
+)
+UNKNOWN: Final = ("application/vnd.example+json", None)
+
+# Around every border that a rule has, and on it.
+AGES: Final = st.sampled_from(
+    [0.0, HOUR, DAY, DAY + 1, 10 * DAY, 14 * DAY, 14 * DAY + 1, 20 * DAY, 30 * DAY, 30 * DAY + 1, 100 * DAY, 400 * DAY]
+)
+
+
+def digest(number: int) -> str:
+    """The digest of a small number."""
+    return "sha256:" + hashlib.sha256(str(number).encode()).hexdigest()
+
+
+@dataclass
+class World:
+    """One repository, the uses there are, and the policy."""
+
+    inventory: Inventory
+    uses: list[Use] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
+
+
+@st.composite
+def inventories(draw: st.DrawFn, repository: Repository | None = None, most: int = 12) -> Inventory:
+    """A repository in which each manifest may contain, or refer to, any that came before it: no circles, as in real life."""
+    images: list[Image] = []
+    edges: dict[str, tuple[str, ...]] = {}
+    free_tags = list(TAGS)
+    for number in range(draw(st.integers(0, most))):
+        earlier = [image.digest for image in images] + [digest(900 + number)]
+        shape = draw(
+            st.sampled_from(["plain", "plain", "plain", "index", "index", "referrer", "referrer tag", "unknown"])
+        )
+        media = {"index": (OCI_INDEX, DOCKER_LIST), "unknown": UNKNOWN}.get(shape, PLAIN)
+        tags = _some_tags(draw, free_tags, usual=shape == "plain")
+        if shape == "referrer tag":
+            suffix = draw(st.sampled_from(["", ".sig", ".att", ".sbom"]))
+            tags = [
+                *(tags if draw(st.integers(0, 5)) == 0 else []),
+                draw(st.sampled_from(earlier)).replace(":", "-") + suffix,
+            ]
+            tags = [tag for tag in tags if all(tag not in image.tags for image in images)]
+        is_referrer = shape == "referrer" or (shape in {"index", "unknown"} and draw(st.integers(0, 7)) == 0)
+        image = Image(
+            digest=digest(number),
+            tags=tuple(tags),
+            media_type=draw(st.sampled_from(media)),
+            pushed_at=None if draw(st.integers(0, 30)) == 0 else NOW - draw(AGES),
+            pulled_at=draw(st.none() | st.none() | AGES.map(lambda age: NOW - age)),
+            size_bytes=draw(st.integers(0, 10)),
+            subject=draw(st.sampled_from(earlier)) if is_referrer else None,
+            status=draw(st.sampled_from([Status.ACTIVE] * 12 + [Status.ARCHIVED, Status.ACTIVATING])),
+        )
+        images.append(image)
+        if shape in {"index", "unknown"}:
+            edges[image.digest] = tuple(draw(st.lists(st.sampled_from(earlier), max_size=3, unique=True)))
+    shuffled = draw(st.permutations(images))
+    return Inventory(repository or Repository(Registry(ACCOUNTS[0], "us-east-1"), "team/app"), tuple(shuffled), edges)
+
+
+def _some_tags(draw: st.DrawFn, free: list[str], *, usual: bool) -> list[str]:
+    number = draw(st.sampled_from([1, 1, 2, 0] if usual else [0, 0, 1]))
+    return [free.pop(draw(st.integers(0, len(free) - 1))) for _ in range(min(number, len(free)))]
+
+
+def hosts(registry: Registry) -> list[str]:
+    """Every host name under which a registry can be reached."""
+    account, region = registry.account, registry.region
+    if region.startswith("cn-"):
+        return [
+            f"{account}.dkr.ecr.{region}.amazonaws.com.cn",
+            f"{account}.dkr-ecr.{region}.on.amazonwebservices.com.cn",
+        ]
+    if region.startswith("eusc-"):
+        return [f"{account}.dkr.ecr.{region}.amazonaws.eu"]
+    return [
+        f"{account}.dkr.ecr.{region}.amazonaws.com", f"{account}.dkr.ecr-fips.{region}.amazonaws.com",
+        f"{account}.dkr-ecr.{region}.on.aws", f"{account}.dkr-ecr-fips.{region}.on.aws",
+    ]  # fmt: skip
+
+
+@st.composite
+def certain_uses(draw: st.DrawFn, inventory: Inventory) -> tuple[Use, str]:
+    """A use that certainly means one image of the inventory, in any form of name, and that image's digest."""
+    image = draw(st.sampled_from(inventory.images))
+    repository = inventory.repository
+    forms = ["digest", "observed", "alias digest"]
+    if image.tags:
+        forms += ["tag", "both", "alias tag"]
+    if "latest" in image.tags:
+        forms.append("neither")
+    form = draw(st.sampled_from(forms))
+    host = draw(st.sampled_from(hosts(repository.registry)))
+    name = f"{host}/{repository.name}"
+    if form.startswith("alias"):
+        prefix = draw(st.sampled_from(["", "proxy/", "a/b/"]))
+        name = f"{draw(st.sampled_from(['registry.corp.example', 'localhost:5000']))}/{prefix}{repository.name}"
+    tag = draw(st.sampled_from(image.tags)) if image.tags else ""
+    ending = {
+        "digest": f"@{image.digest}", "alias digest": f"@{image.digest}", "tag": f":{tag}", "alias tag": f":{tag}",
+        "both": f":{tag}@{image.digest}", "neither": "", "observed": f":{draw(st.sampled_from(TAGS))}",
+    }[form]  # fmt: skip
+    scheme = draw(st.sampled_from(["", "", "https://", "docker://", "docker-pullable://"]))
+    return (
+        Use(
+            image=scheme + name + ending,
+            workload=f"workload-{draw(st.integers(0, 3))}",
+            source="test",
+            account=draw(st.sampled_from(ACCOUNTS)),
+            region=draw(st.sampled_from(REGIONS)),
+            digest=image.digest if form == "observed" else None,
+        ),
+        image.digest,
+    )
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Any policy that governs the repository."""
+    return Policy(
+        newest=draw(st.integers(0, 4)),
+        protected_tags=tuple(draw(st.lists(st.sampled_from(["latest", "v*", "release-*"]), max_size=2, unique=True))),
+        pushed_within=draw(st.none() | st.sampled_from([5 * DAY, 20 * DAY])),
+        pulled_within=draw(st.none() | st.sampled_from([15 * DAY, 30 * DAY])),
+        untagged_for=draw(st.sampled_from([0.0, 14 * DAY])),
+        grace=draw(st.sampled_from([0.0, DAY])),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """A repository, uses that mean images of it, uses that mean nothing, and a policy."""
+    inventory = draw(inventories(repository=draw(repositories())))
+    uses: list[Use] = []
+    if inventory.images:
+        uses += [use for use, _ in draw(st.lists(certain_uses(inventory), max_size=2))]
+    uses += draw(st.lists(stray_uses(inventory.repository), max_size=2))
+    return World(inventory, uses, draw(policies()))
+
+
+def repositories() -> st.SearchStrategy[Repository]:
+    """A repository of any account, region and name."""
+    registries = st.builds(Registry, st.sampled_from(ACCOUNTS), st.sampled_from(REGIONS))
+    return st.builds(Repository, registries, st.sampled_from(NAMES))
+
+
+@st.composite
+def stray_uses(draw: st.DrawFn, repository: Repository) -> Use:
+    """A use of another repository, of something public, of a tag that may be gone, or of nothing that can be read."""
+    elsewhere = Repository(Registry(ACCOUNTS[1], "eu-west-1"), "elsewhere/app")
+    text = draw(
+        st.sampled_from(
+            [
+                "nginx", "public.ecr.aws/nginx/nginx:1", f"{elsewhere.uri}:v1", f"{elsewhere.uri}@{digest(1)}",
+                f"{repository.uri}:nosuch", f"{repository.uri}@{digest(999)}", "what ${EVER}", digest(2), "",
+            ]
+        )
+    )  # fmt: skip
+    resolved = draw(st.none() | AGES.map(lambda age: NOW - age))
+    return Use(text, "stray", "test", resolved_from=resolved, resolved_until=resolved)
