@@ -34,7 +34,7 @@ def run_demo(*, keep_running: bool, port: int, color: str) -> int:
         build(emulator)
         environ = emulator.environ() | {"ECRSWEEP_CACHE_DIR": cache}
         _show_plan(environ, color)
-        print()
+        _show_examples()
         if keep_running:
             _stay(environ)
         else:
@@ -58,6 +58,16 @@ def _show_plan(environ: dict[str, str], color: str) -> None:
     sys.stdout.flush()
 
 
+def _show_examples() -> None:
+    """Point at what no rule of age or count would have kept."""
+    from ecrsweep.emulator.company import EXAMPLES  # noqa: PLC0415 - moto belongs to an extra
+
+    print("\nNo rule of age or count would have kept these; losing one of them is an outage:")
+    for story, image in EXAMPLES:
+        print(f"  {image:<26} {story}")
+    print(flush=True)
+
+
 def _stay(environ: dict[str, str]) -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,7 +78,7 @@ def _stay(environ: dict[str, str]) -> None:
     print(
         "\nThen, for example:\n"
         "  ecrsweep plan --save plan.jsonl\n"
-        "  ecrsweep explain payments/api:latest\n"
+        "  ecrsweep explain payments/api:1.12.0\n"
         "  ecrsweep uses\n"
         "  ecrsweep apply plan.jsonl",
         flush=True,

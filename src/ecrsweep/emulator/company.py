@@ -15,6 +15,14 @@ HOME: Final = "us-east-1"
 ABROAD: Final = "eu-west-1"
 YEARS: Final = 2 * 365
 
+EXAMPLES: Final = (
+    ("a rollout is under way, and the old deployment still serves", "payments/api:1.12.0"),
+    ("a service at zero is used once a year", "data/etl:0.1"),
+    ("another region pulls from the registry at home", "web/storefront:release-1"),
+    ("blue and green are task sets of an external controller", "web/cdn-edge:v3"),
+)
+"""Images that stay only because something uses them, and the story of each."""
+
 _MB: Final = 1_000_000
 
 
@@ -51,11 +59,11 @@ def _payments(emulator: Emulator, now: datetime) -> tuple[Repository, Repository
 def _web(emulator: Emulator, now: datetime) -> tuple[Repository, Repository]:
     storefront = emulator.ecr.repository("web/storefront")
     for build, pushed in _builds(now, 125, YEARS):
-        storefront.push_image((f"release-{pushed:%Y-%m-%d}-{build}",), pushed_at=pushed, size=(140 + build % 30) * _MB)
+        storefront.push_image((f"release-{build}",), pushed_at=pushed, size=(140 + build % 30) * _MB)
     for request, pushed in _builds(now, 25, 200):
         storefront.push_image((f"pr-{600 + request}",), pushed_at=pushed, size=150 * _MB)
     edge = emulator.ecr.repository("web/cdn-edge")
-    for build, pushed in _builds(now, 40, 300):
+    for build, pushed in _builds(now, 140, 600):
         edge.push_image((f"v{build}",), pushed_at=pushed, size=31 * _MB)
     abroad = emulator.ecr.repository("web/storefront", region=ABROAD)
     for build, pushed in _builds(now, 20, 60):
@@ -65,7 +73,7 @@ def _web(emulator: Emulator, now: datetime) -> tuple[Repository, Repository]:
 
 def _data(emulator: Emulator, now: datetime) -> Repository:
     etl = emulator.ecr.repository("data/etl")
-    for build, pushed in _builds(now, 45, 700):
+    for build, pushed in _builds(now, 145, 700):
         etl.push_image((f"0.{build}",), pushed_at=pushed, size=900 * _MB)
     notebooks = emulator.ecr.repository("data/notebooks")
     for build, pushed in _builds(now, 12, 400):
@@ -109,16 +117,15 @@ def _services(
 
     # At risk: a service at zero, used once a year. Any rule of age or count takes its image.
     ecs.service("year-end", ecs.register("year-end", {"job": f"{etl.uri}:0.1"}), cluster="prod", count=0)
-    ecs.run(ecs.register("nightly", {"etl": f"{etl.uri}:0.44"}), cluster="prod")
+    ecs.run(ecs.register("nightly", {"etl": f"{etl.uri}:0.144"}), cluster="prod")
 
     # Blue and green, by task sets of an external controller.
     blue = ecs.service("edge", "", cluster="prod", controller="EXTERNAL")
-    for version in ("v3", "v39"):
+    for version in ("v3", "v139"):
         ecs.task_set(blue, ecs.register("edge", {"edge": f"{edge.uri}:{version}"}))
 
     # Another region pulls from the registry at home.
-    oldest = next(image.tags[0] for image in storefront.images() if image.tags)
-    abroad = ecs.register("storefront", {"web": f"{storefront.uri}:{oldest}"}, region=ABROAD)
+    abroad = ecs.register("storefront", {"web": f"{storefront.uri}:release-1"}, region=ABROAD)
     ecs.service("storefront", abroad, cluster="prod", count=2, region=ABROAD)
     ecs.service("storefront", ecs.register("storefront", {"web": f"{storefront.uri}:pr-624"}), cluster="staging")
 

@@ -74,16 +74,20 @@ class Emulator:
         self.account, self.region = account, region
         self.accounts = (account, *(other for other in accounts if other != account))
         self.regions, self.disabled_regions = tuple(regions), tuple(disabled_regions)
-        self.calls, self.faults = Calls(), Faults()
-        self.latency = 0.0
-        self.ecr = EcrState(self.clock, account, region)
-        self.ecs = EcsState(self.clock, self.ecr, account, region)
-        self._ecr_api = EcrApi(self.ecr)
-        self._throttles = Throttles()
+        self.reset()
         self._port = port
         self._server: ThreadingHTTPServer | None = None
         self._moto: Callable[..., Any] | None = None
         self._moto_lock = threading.Lock()
+
+    def reset(self) -> None:
+        """Forget everything that was built, asked or ordered; listen on."""
+        self.calls, self.faults = Calls(), Faults()
+        self.latency = 0.0
+        self.ecr = EcrState(self.clock, self.account, self.region)
+        self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
+        self._ecr_api = EcrApi(self.ecr)
+        self._throttles = Throttles()
 
     def start(self) -> Self:
         """Listen on the loopback address."""

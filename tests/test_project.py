@@ -1,0 +1,83 @@
+"""What holds for the project as a whole: its rooms, its locks, its documents."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.cli.commands import root
+from ecrsweep.core.decisions import EXPLANATIONS
+from ecrsweep.core.outcomes import Outcome
+from ecrsweep.sources import installed_sources
+from tests.support import ROOT, Cli
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_imports_run_one_way() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_no_lock_names_an_index_and_no_file_names_a_machine() -> None:
+    for file in tracked():
+        text = file.read_text(errors="replace")
+        if file.parent.name == "requirements":
+            assert "://" not in text, file
+        assert not re.search(r"(?<![\w/])/(work|root)/[a-z.]", text), file
+
+
+def test_every_dependency_has_its_reason() -> None:
+    reasons = (ROOT / "docs" / "adr" / "0002-dependencies.md").read_text()
+    project = PROJECT["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["demo"], *PROJECT["dependency-groups"]["dev"]]
+    for requirement in named:
+        assert f"`{re.split(r'[><=[ ]', requirement)[0]}`" in reasons, requirement
+
+
+def test_every_reason_code_and_outcome_stands_in_the_documentation() -> None:
+    retention, formats = (ROOT / "docs" / "retention.md").read_text(), (ROOT / "docs" / "formats.md").read_text()
+    for code, explanation in EXPLANATIONS.items():
+        assert f"`{code.value}`" in retention
+        assert explanation in retention
+    for outcome in Outcome:
+        assert f"`{outcome.value}`" in formats
+
+
+def test_every_action_of_every_source_stands_in_the_documentation() -> None:
+    sources = (ROOT / "docs" / "sources.md").read_text()
+    for source in installed_sources():
+        assert f"| `{source.name}` |" in sources
+        for action in source.actions:
+            assert f"`{action}`" in sources
+    for action in READ_ACTIONS + DELETE_ACTIONS:
+        assert f"`{action}`" in sources
+
+
+def test_the_readme_names_the_commands_there_are() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in root.commands:
+        assert f"`ecrsweep {name}" in readme, name
+    for name in re.findall(r"^\$ ecrsweep ([a-z]+)", readme, re.MULTILINE):
+        assert name in root.commands, name
+
+
+def test_the_output_in_the_readme_is_what_the_demo_prints(cli: Cli) -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = re.search(r"```text\n\$ ecrsweep plan [^\n]*\n(.*?)```", readme, re.DOTALL)
+    assert shown is not None
+    printed = [line.strip() for line in cli("demo").out.splitlines()]
+    for line in shown[1].splitlines():
+        assert line.strip() in printed, line
