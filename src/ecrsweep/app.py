@@ -1,4 +1,4 @@
-"""The stories of a run, line by line: census, plan, explain. What each step does is told elsewhere.
+"""The stories of a run, line by line: census, plan, apply, explain. What each step does is told elsewhere.
 
 Nothing here knows AWS, files or terminals: the world comes in through `ports`, and results go out as values.
 """
@@ -8,12 +8,14 @@ from typing import Final
 
 import msgspec
 
+from ecrsweep.apply import carry_out
 from ecrsweep.core.decisions import Code
-from ecrsweep.core.document import Footer, Header, Scope
+from ecrsweep.core.document import Footer, Header, SavedPlan, Scope
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Missing
 from ecrsweep.core.graph import build_graph
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import Limits, Policy, governing, matches_any
 from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Use, UseIndex
@@ -51,7 +53,7 @@ def take_census(world: World, request: Request, say: Progress) -> Census:
     that still protects.
     """
     scope = request.scope
-    regions, coverage = _consumer_regions(world, scope)
+    regions, coverage = _consumer_regions(world, request)
     coverage += request.given_coverage
     asked = []
     for region in regions:
@@ -175,6 +177,15 @@ class PlanRun:
         )  # fmt: skip
 
 
+def apply(world: World, saved: SavedPlan, run: PlanRun, stop: Callable[[], bool], say: Progress) -> ApplyResult:
+    """Delete what `saved` lets go, as far as `run` lets it go too: a plan of this moment, with a census taken anew.
+
+    `stop` is asked before every batch: True ends the run with a true report. Never raises `AwsFailure`: what
+    fails is in the result.
+    """
+    return carry_out(world, saved, run.decide, run.census.coverage, stop=stop, say=say)
+
+
 def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str) -> Explanation | None:
     """What is known about an image; None where the repository does not hold it. Raises `AwsFailure`."""
     inventory = store.inventory(repository.name)
@@ -194,8 +205,9 @@ def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str
 _Answer = tuple[list[Use], Coverage, bool]
 
 
-def _consumer_regions(world: World, scope: Scope) -> tuple[list[str], list[Coverage]]:
+def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[Coverage]]:
     """The regions to ask and, where these cannot be known or the user left some out, the entries that say so."""
+    scope = request.scope
     try:
         enabled = list(world.enabled_regions())
     except AwsFailure as failure:
@@ -211,7 +223,9 @@ def _consumer_regions(world: World, scope: Scope) -> tuple[list[str], list[Cover
     left_out = [region for region in enabled if region not in scope.consumer_regions]
     reason = "left out by --consumer-region"
     return sorted(scope.consumer_regions), [
-        Coverage(world.account, region, "all", CoverageStatus.SKIPPED, error=reason) for region in left_out
+        Coverage(world.account, region, source.name, CoverageStatus.SKIPPED, error=reason)
+        for region in left_out
+        for source in request.sources
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.policy import Policy
+from tests.core.worlds import Mention
 
 _KNOWN: Final = re.compile(
     r"application/vnd\.(docker\.distribution\.manifest\.(v1\+json|v1\+prettyjws|v2\+json|list\.v2\+json)"
@@ -19,6 +20,35 @@ _KNOWN: Final = re.compile(
 def kept(inventory: Inventory, in_use: Iterable[str], policy: Policy, now: float) -> set[str]:
     """The digests that stay."""
     return _Repository(inventory, set(in_use), policy, now).kept()
+
+
+def used(inventory: Inventory, mentions: Iterable[Mention]) -> set[str]:
+    """The digests of a repository that these mentions mean, certainly or possibly."""
+    return {image.digest for image in inventory.images for mention in mentions if _means(mention, image, inventory)}
+
+
+def _means(mention: Mention, image: Image, inventory: Inventory) -> bool:
+    digests = {mention.digest, mention.use.digest} - {None}
+    if image.digest in mention.loose or (mention.path is not None and image.digest in digests):
+        return True
+    here = mention.repository == inventory.repository or _ends_with(mention.path, inventory.repository.name)
+    return here and (
+        image.digest in digests or mention.tag in image.tags or _may_be_what_runs(mention, image, inventory)
+    )
+
+
+def _ends_with(path: str | None, name: str) -> bool:
+    return path is not None and f"/{path}".endswith(f"/{name}")
+
+
+def _may_be_what_runs(mention: Mention, image: Image, inventory: Inventory) -> bool:
+    """Known by a tag alone, and that tag now names nothing, or something pushed after the workload started."""
+    started, until = mention.use.resolved_from, mention.use.resolved_until
+    if mention.digest or mention.use.digest or started is None or image.tags or _subjects(image):
+        return False
+    named = [other for other in inventory.images if mention.tag in other.tags]
+    stayed = any(_pushed(other) <= started for other in named)
+    return not stayed and (image.pushed_at is None or until is None or image.pushed_at < until)
 
 
 class _Repository:

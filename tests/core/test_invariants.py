@@ -4,15 +4,27 @@ import random
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ecrsweep.core.decisions import HOLDING, KEEPING, LETTING_GO, Action
 from ecrsweep.core.graph import build_graph, levels
 from ecrsweep.core.images import Gap, Inventory
 from ecrsweep.core.plan import RepositoryPlan, plan_repository
-from ecrsweep.core.policy import Limits, Policy
-from ecrsweep.core.uses import Coverage, CoverageStatus, UseIndex
+from ecrsweep.core.policy import DAY, Limits, Policy
+from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Use, UseIndex
 from tests.core import oracle
-from tests.core.worlds import NOW, World, certain_uses, inventories, policies, worlds
+from tests.core.worlds import (
+    NOW,
+    Estate,
+    World,
+    certain_uses,
+    estates,
+    inventories,
+    mentions,
+    policies,
+    tangled,
+    worlds,
+)
 
 FITTING = {Action.KEEP: KEEPING, Action.HOLD: HOLDING, Action.DELETE: LETTING_GO}
 
@@ -130,3 +142,129 @@ def test_a_repository_that_nobody_governs_is_left_alone(world: World) -> None:
         world.inventory, UseIndex([]).match(world.inventory.repository, world.inventory.images), None, NOW
     )
     assert staying(plan) == {image.digest for image in world.inventory.images}
+
+
+def planned_all(estate: Estate, *, census: Census | None = None, policy: Policy | None = None) -> list[RepositoryPlan]:
+    """The plans of all repositories under the uses of all."""
+    asked = census or Census(tuple(estate.uses))
+    index = UseIndex(asked.uses)
+    return [
+        plan_repository(
+            inventory,
+            index.match(inventory.repository, inventory.images),
+            policy or estate.policy,
+            NOW,
+            census_gaps=asked.gaps,
+        )
+        for inventory in estate.inventories
+    ]
+
+
+def kept_in_all(plans: list[RepositoryPlan]) -> list[set[str]]:
+    return [staying(plan) for plan in plans]
+
+
+@given(estates())
+def test_uses_mean_what_the_oracle_says_they_mean_in_every_registry(estate: Estate) -> None:
+    index = UseIndex(estate.uses)
+    for inventory in estate.inventories:
+        found = index.match(inventory.repository, inventory.images).reasons
+        assert set(found) == oracle.used(inventory, estate.mentions)
+
+
+@given(estates())
+def test_decisions_over_several_registries_are_those_of_the_oracle_from_names_to_deletion(estate: Estate) -> None:
+    expected = [
+        oracle.kept(inventory, oracle.used(inventory, estate.mentions), estate.policy, NOW)
+        for inventory in estate.inventories
+    ]
+    assert kept_in_all(planned_all(estate)) == expected
+
+
+@given(tangled(), policies(), st.data())
+def test_the_oracle_agrees_even_where_manifests_go_round_in_circles(
+    inventory: Inventory, policy: Policy, data: st.DataObject
+) -> None:
+    digests = [image.digest for image in inventory.images]
+    used = data.draw(st.sets(st.sampled_from(digests), max_size=2)) if digests else set()
+    uses = [Use(f"{inventory.repository.uri}@{named}", "arn:workload", "test") for named in sorted(used)]
+    expected = oracle.kept(inventory, used, policy, NOW)
+    plan = planned(World(inventory, uses, policy))
+    assert staying(plan) == expected
+    assert all(decision.reasons for decision in plan.decisions)
+
+
+@given(estates(), st.sampled_from(["us-east-1", "ap-south-1"]))
+def test_a_source_that_failed_anywhere_holds_every_candidate_of_every_registry(estate: Estate, region: str) -> None:
+    failed = Coverage("123456789012", region, "ecs", CoverageStatus.FAILED, error="denied")
+    plans = planned_all(estate, census=Census(tuple(estate.uses), (failed,)))
+    actions = {decision.action for plan in plans for decision in plan.decisions}
+    assert actions <= {Action.KEEP, Action.HOLD}
+    assert kept_in_all(plans) == kept_in_all(planned_all(estate))
+
+
+@given(estates())
+def test_a_gap_that_the_user_accepted_and_a_source_that_was_skipped_hold_nothing(estate: Estate) -> None:
+    accepted = Coverage("123456789012", "us-east-1", "ecs", CoverageStatus.FAILED, error="denied", accepted=True)
+    skipped = Coverage("123456789012", "us-east-1", "file", CoverageStatus.SKIPPED)
+    assert planned_all(estate, census=Census(tuple(estate.uses), (accepted, skipped))) == planned_all(estate)
+
+
+@given(estates())
+def test_a_gap_of_one_repository_holds_that_one_and_no_other(estate: Estate) -> None:
+    first, *others = estate.inventories
+    gapped = Estate([replace(first, gaps=(Gap("unreadable"),)), *others], estate.mentions, estate.policy)
+    plans, before = planned_all(gapped), planned_all(estate)
+    assert {decision.action for decision in plans[0].decisions} <= {Action.KEEP, Action.HOLD}
+    assert plans[1:] == before[1:]
+
+
+@given(estates(), st.randoms(use_true_random=False))
+def test_shuffled_repositories_images_and_uses_give_the_same_decisions_word_for_word(
+    estate: Estate, chance: random.Random
+) -> None:
+    told_otherwise = Estate([_shuffled(i, chance) for i in estate.inventories], list(estate.mentions), estate.policy)
+    chance.shuffle(told_otherwise.mentions)
+    assert [p.decisions for p in planned_all(told_otherwise)] == [p.decisions for p in planned_all(estate)]
+
+
+def _shuffled(inventory: Inventory, chance: random.Random) -> Inventory:
+    images = list(inventory.images)
+    edges = {parent: tuple(chance.sample(named, len(named))) for parent, named in inventory.edges.items()}
+    chance.shuffle(images)
+    named_first = chance.sample(sorted(edges), len(edges))
+    return replace(inventory, images=tuple(images), edges={parent: edges[parent] for parent in named_first})
+
+
+@given(worlds())
+def test_what_goes_takes_everything_above_it_along(world: World) -> None:
+    plan = planned(world)
+    going = {decision.image.digest for decision in plan.decisions if decision.action is Action.DELETE}
+    held = {image.digest for image in world.inventory.images}
+    for parent, named in world.inventory.edges.items():
+        if going & set(named) - {parent}:
+            assert parent in going or parent not in held
+
+
+@given(st.data(), estates())
+def test_one_more_mention_of_any_form_never_lets_more_go_anywhere(data: st.DataObject, estate: Estate) -> None:
+    one_more = data.draw(mentions([inventory.repository for inventory in estate.inventories]))
+    more = Estate(estate.inventories, [*estate.mentions, one_more], estate.policy)
+    for before, after in zip(kept_in_all(planned_all(estate)), kept_in_all(planned_all(more)), strict=True):
+        assert before <= after
+
+
+@given(worlds(), st.integers(1, 5), st.sampled_from([DAY, 20 * DAY]))
+def test_a_policy_that_keeps_more_never_lets_more_go(world: World, extra: int, longer: float) -> None:
+    policy = world.policy
+    wider = [
+        replace(policy, newest=policy.newest + extra),
+        replace(policy, grace=policy.grace + longer),
+        replace(policy, untagged_for=policy.untagged_for + longer),
+        replace(policy, pulled_within=(policy.pulled_within or 0.0) + longer),
+        replace(policy, pushed_within=(policy.pushed_within or 0.0) + longer),
+        replace(policy, protected_tags=(*policy.protected_tags, "prod")),
+    ]
+    before = staying(planned(world))
+    for one in wider:
+        assert before <= staying(planned(World(world.inventory, world.uses, one)))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from ecrsweep.core.images import DOCKER_LIST, OCI_INDEX, Image, Inventory, Status
+from ecrsweep.core.images import DOCKER_LIST, INDEX_TYPES, OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR, Policy
 from ecrsweep.core.uses import Use
@@ -17,11 +18,18 @@ from ecrsweep.core.uses import Use
 NOW: Final = 1_800_000_000.0
 ACCOUNTS: Final = ("123456789012", "210987654321")
 REGIONS: Final = ("us-east-1", "eu-west-1", "cn-north-1", "eusc-de-east-1", "us-gov-west-1")
+ISOLATED: Final = {
+    "us-iso-east-1": "c2s.ic.gov",
+    "us-isob-east-1": "sc2s.sgov.gov",
+    "eu-isoe-west-1": "cloud.adc-e.uk",
+    "us-isof-south-1": "csp.hci.ic.gov",
+}
 NAMES: Final = ("app", "team/app", "team/app-prod", "other")
 TAGS: Final = ("latest", "v1", "v2", "release-1", "prod")
 PLAIN: Final = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.oci.artifact.manifest.v1+json",
 )
@@ -100,6 +108,8 @@ def hosts(registry: Registry) -> list[str]:
         ]
     if region.startswith("eusc-"):
         return [f"{account}.dkr.ecr.{region}.amazonaws.eu"]
+    if region in ISOLATED:
+        return [f"{account}.dkr.ecr.{region}.{ISOLATED[region]}"]
     return [
         f"{account}.dkr.ecr.{region}.amazonaws.com", f"{account}.dkr.ecr-fips.{region}.amazonaws.com",
         f"{account}.dkr-ecr.{region}.on.aws", f"{account}.dkr-ecr-fips.{region}.on.aws",
@@ -167,7 +177,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 def repositories() -> st.SearchStrategy[Repository]:
     """A repository of any account, region and name."""
-    registries = st.builds(Registry, st.sampled_from(ACCOUNTS), st.sampled_from(REGIONS))
+    registries = st.builds(Registry, st.sampled_from(ACCOUNTS), st.sampled_from((*REGIONS, *ISOLATED)))
     return st.builds(Repository, registries, st.sampled_from(NAMES))
 
 
@@ -185,3 +195,99 @@ def stray_uses(draw: st.DrawFn, repository: Repository) -> Use:
     )  # fmt: skip
     resolved = draw(st.none() | AGES.map(lambda age: NOW - age))
     return Use(text, "stray", "test", resolved_from=resolved, resolved_until=resolved)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A use together with what its name means. The name was made from the meaning, so nobody needs to parse it to know.
+
+    `repository`: of a private registry. `path`: under a host that may be an alias. `loose`: digests in a name that
+    nobody can read. All empty: foreign.
+    """
+
+    use: Use
+    repository: Repository | None = None
+    path: str | None = None
+    tag: str | None = None
+    digest: str | None = None
+    loose: tuple[str, ...] = ()
+
+
+@dataclass
+class Estate:
+    """Repositories of several registries, what mentions images in them, and one policy."""
+
+    inventories: list[Inventory]
+    mentions: list[Mention] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def uses(self) -> list[Use]:
+        """The uses as a source would tell them."""
+        return [mention.use for mention in self.mentions]
+
+
+@st.composite
+def estates(draw: st.DrawFn) -> Estate:
+    """One to three repositories. Digests are of small numbers, so the same image may be in several, as replication does."""
+    places = draw(st.lists(repositories(), min_size=1, max_size=3, unique=True))
+    inventories_ = [draw(inventories(repository=place, most=8)) for place in places]
+    return Estate(inventories_, draw(st.lists(mentions(places), max_size=4)), draw(policies()))
+
+
+@st.composite
+def mentions(draw: st.DrawFn, places: list[Repository]) -> Mention:
+    """A use in any form of name; by chance of these repositories, of others, or of none."""
+    digests = st.integers(0, 9).map(digest)
+    repository = draw(st.sampled_from(places))
+    tag, named = draw(st.none() | st.sampled_from((*TAGS, "gone"))), draw(st.none() | st.none() | digests)
+    ending = (f":{tag}" if tag else "") + (f"@{named}" if named else "")
+    meant = tag if tag or named else "latest"
+    shape = draw(st.sampled_from(["ecr", "ecr", "ecr", "alias", "alias", "foreign", "unreadable"]))
+    match shape:
+        case "ecr":
+            name = f"{draw(st.sampled_from(hosts(repository.registry)))}/{repository.name}{ending}"
+            return Mention(draw(told(name)), repository=repository, tag=meant, digest=named)
+        case "alias":
+            host = draw(st.sampled_from(["registry.corp.example", "localhost:5000", "localhost", "10.0.0.7:5000"]))
+            path = draw(st.sampled_from(["", "proxy/", "a/b/", "not-"])) + repository.name
+            return Mention(draw(told(f"{host}/{path}{ending}")), path=path, tag=meant, digest=named)
+        case "foreign":
+            host = draw(st.sampled_from(["", "public.ecr.aws/", "docker.io/", "ghcr.io/"]))
+            return Mention(draw(told(f"{host}{repository.name}{ending}")))
+        case _:
+            loose = (named,) if named else ()
+            return Mention(draw(told(f"{repository.uri}/${{WHICH}}{f'@{named}' if named else ''}")), loose=loose)
+
+
+@st.composite
+def told(draw: st.DrawFn, name: str) -> Use:
+    """How a source tells of a workload that uses this name: from where, what digest it observed, since when it runs."""
+    start = draw(st.none() | st.sampled_from([NOW - HOUR, NOW - 14 * DAY, NOW - 100 * DAY]))
+    lasted = draw(st.none() | st.sampled_from([0.0, 30 * DAY]))
+    return Use(
+        image=draw(st.sampled_from(["", "", "https://", "docker://", "docker-pullable://"])) + name,
+        workload=f"workload-{draw(st.integers(0, 3))}",
+        source=draw(st.sampled_from(["ecs", "file"])),
+        account=draw(st.sampled_from(ACCOUNTS)),
+        region=draw(st.sampled_from(REGIONS)),
+        digest=draw(st.none() | st.none() | st.integers(0, 9).map(digest)),
+        resolved_from=start,
+        resolved_until=None if start is None or lasted is None else start + lasted,
+        ended=draw(st.booleans()),
+    )
+
+
+@st.composite
+def tangled(draw: st.DrawFn) -> Inventory:
+    """What no honest registry can hold: any manifest may contain, or refer to, any other, in circles too."""
+    straight = draw(inventories(most=8))
+    digests = [image.digest for image in straight.images]
+    if not digests:
+        return straight
+    some = st.lists(st.sampled_from(digests), max_size=2, unique=True)
+    edges = {image.digest: tuple(draw(some)) for image in straight.images if image.media_type in INDEX_TYPES}
+    images = [
+        replace(image, subject=draw(st.none() | st.none() | st.sampled_from(digests))) for image in straight.images
+    ]
+    return Inventory(straight.repository, tuple(images), edges)

@@ -256,6 +256,31 @@ def test_a_cluster_deleted_in_between_is_no_gap(aws: Emulator, cli: Cli, repo: R
     assert plan(cli).status == 0
 
 
+@pytest.mark.parametrize(
+    "operation", ["ListServiceDeployments", "DescribeServiceDeployments", "DescribeServiceRevisions"]
+)
+def test_a_service_deleted_in_between_takes_no_other_service_of_its_cluster_along(
+    aws: Emulator, cli: Cli, repo: Repository, operation: str
+) -> None:
+    aws.ecs.service("first", aws.ecs.register("first", {"web": f"{repo.uri}:v4"}))
+    service = aws.ecs.service("web", aws.ecs.register("web", {"web": f"{repo.uri}:v1"}), count=0)
+    outdate(aws, "web", repo)
+    gone = Fault.error("ecs", operation, "ServiceNotFoundException", "Service not found.", times=1)
+    aws.faults.add(gone)
+    kept_for(cli, repo.digest_of("v1"), service, others=[repo.digest_of("v2")])
+
+
+@pytest.mark.parametrize("operation", ["ListServices", "DescribeServices", "DescribeServiceRevisions"])
+def test_something_missing_that_is_no_cluster_and_no_service_is_a_gap(
+    aws: Emulator, cli: Cli, repo: Repository, operation: str
+) -> None:
+    aws.ecs.service("web", aws.ecs.register("web", {"web": f"{repo.uri}:v1"}), count=0)
+    aws.faults.add(Fault.error("ecs", operation, "ResourceNotFoundException", "Something was not found."))
+    found = plan(cli)
+    assert found.status == 5
+    assert {found.action(image.digest) for image in repo.images()} <= {"keep", "hold"}
+
+
 def test_a_skipped_source_is_shown_and_holds_nothing(aws: Emulator, cli: Cli, repo: Repository) -> None:
     aws.ecs.run(aws.ecs.register("web", {"web": f"{repo.uri}:v1"}))
     found = cli.plan("--keep-newest", "0", "--skip-source", "ecs")

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecrsweep.app import PlanRun, Request, take_census
-from ecrsweep.apply import carry_out
+from ecrsweep.app import PlanRun, Request, apply, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
@@ -126,7 +125,7 @@ class Company:
 
 
 def planned(session: AwsSession) -> tuple[AwsWorld, Request, PlanRun, list[PlannedImage]]:
-    world = AwsWorld(session, None, NOW.timestamp)
+    world = AwsWorld(session, None)
     request = Request(Scope(account=session.account, regions=REGIONS), (STRICT,), (EcsSource(),), "test")
     run = fresh(world, request)
     going = [row for plan in run.repositories() for row in decision_documents(plan) if row.action is Action.DELETE]
@@ -139,7 +138,7 @@ def fresh(world: AwsWorld, request: Request) -> PlanRun:
 
 def applied(world: AwsWorld, request: Request, run: PlanRun, going: list[PlannedImage]) -> ApplyResult:
     saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
-    return carry_out(world, saved, fresh(world, request), lambda: False, lambda _: None)
+    return apply(world, saved, fresh(world, request), lambda: False, lambda _: None)
 
 
 MANY = settings(

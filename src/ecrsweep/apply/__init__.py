@@ -5,6 +5,5 @@ not changed in between: tags, push and pull times, what contains it.
 """
 
 from ecrsweep.apply.carry import carry_out
-from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
 
-__all__ = ["ApplyResult", "Outcome", "Result", "carry_out"]
+__all__ = ["carry_out"]

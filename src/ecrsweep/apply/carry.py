@@ -4,14 +4,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from ecrsweep.app import PlanRun
 from ecrsweep.core.decisions import Action, Decision
 from ecrsweep.core.document import PlannedImage, SavedPlan, planned
 from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing
 from ecrsweep.core.graph import Graph, build_graph, levels, reached
-from ecrsweep.core.images import Image
+from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.names import Repository
 from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
+from ecrsweep.core.plan import RepositoryPlan
+from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import ImageStore, World
 
 BATCH: Final = 100
@@ -21,13 +22,17 @@ _OUT_OF_THE_WAY: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE, Outco
 
 Stop = Callable[[], bool]
 Progress = Callable[[str], None]
+Decide = Callable[[Inventory], RepositoryPlan]
 
 
-def carry_out(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Progress) -> ApplyResult:
-    """Delete what `saved` lets go, as far as `run`, the plan of now, lets it go too.
+def carry_out(
+    world: World, saved: SavedPlan, decide: Decide, coverage: tuple[Coverage, ...], *, stop: Stop, say: Progress
+) -> ApplyResult:
+    """Delete what `saved` lets go, as far as `decide`, the judgement of now, lets it go too.
 
-    `stop` is asked before every batch: True ends the run with a true report. `run` has a fresh census. A
-    census with gaps deletes nothing. Never raises `AwsFailure`: what fails is in the result.
+    `decide` rests on a census taken anew, whose `coverage` goes into the result; where that has gaps it holds
+    everything. `stop` is asked before every batch: True ends the run with a true report. Never raises
+    `AwsFailure`: what fails is in the result.
     """
     chosen: dict[Repository, list[PlannedImage]] = defaultdict(list)
     for image in saved.going:
@@ -39,7 +44,7 @@ def carry_out(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Pro
             results += (Result(image, Outcome.NOT_TRIED, message=failed) for image in images)
             continue
         say(f"Checking {repository.name} again: {len(images)} images planned")
-        sweep = _Sweep(world.image_store(repository.registry.region), run, repository, images)
+        sweep = _Sweep(world.image_store(repository.registry.region), decide, repository, images)
         try:
             sweep.work(stop)
         except CredentialsFailure as failure:
@@ -47,15 +52,17 @@ def carry_out(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Pro
         results += sweep.results()
     held = saved.summary.hold > 0 or any(result.outcome is Outcome.HELD for result in results)
     interrupted = stop()
-    return ApplyResult(tuple(results), run.census.coverage, held, interrupted, failed)
+    return ApplyResult(tuple(results), coverage, held, interrupted, failed)
 
 
 class _Sweep:
     """One repository: what was planned, what became of each image so far, and what is still to go."""
 
-    def __init__(self, store: ImageStore, run: PlanRun, repository: Repository, images: Sequence[PlannedImage]) -> None:
+    def __init__(
+        self, store: ImageStore, decide: Decide, repository: Repository, images: Sequence[PlannedImage]
+    ) -> None:
         self._store = store
-        self._run = run
+        self._decide = decide
         self._repository = repository
         self._planned = {image.digest: image for image in images}
         self._done: dict[str, Result] = {}
@@ -77,7 +84,7 @@ class _Sweep:
             self._mark(self._planned, Outcome.HELD, "coverage_gap", str(failure))
             return
         graph = build_graph(inventory.images, inventory.edges)
-        self._compare({decision.image.digest: decision for decision in self._run.decide(inventory).decisions})
+        self._compare({decision.image.digest: decision for decision in self._decide(inventory).decisions})
         self._spare_neighbours(graph)
         # ECR refuses a child while its index is there; that a referrer goes after its subject is for tidiness.
         for wave in levels(self._open(), lambda d: (*graph.parents_of(d), *graph.subjects_of(d)), graph.parents_of):
@@ -202,10 +209,3 @@ def _change(then: PlannedImage, now: PlannedImage) -> str | None:
 
 def _listed(tags: Sequence[str]) -> str:
     return ", ".join(tags) if tags else "none"
-
-
-def as_saved(run: PlanRun, going: Iterable[PlannedImage]) -> SavedPlan:
-    """A plan that was just made, in the form that `carry_out` takes."""
-    footer = run.footer()
-    rows = tuple(image for image in going if image.action in {Action.DELETE, Action.ARCHIVE})
-    return SavedPlan(run.header, rows, footer.summary, None if footer.verdict is None else footer.verdict.detail)

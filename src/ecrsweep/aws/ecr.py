@@ -6,7 +6,7 @@ life, because reading one moves its recorded pull time.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -26,19 +26,17 @@ DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
 PAGE: Final = 1000
 BATCH: Final = 100
 _OWN_READ_SLACK: Final = 2.0
-_BLIND_WINDOW: Final = 86_400.0
 _READABLE_TYPES: Final = sorted(INDEX_TYPES | IMAGE_TYPES)
 
 
 class EcrStore:
     """The images of one registry."""
 
-    def __init__(self, place: Place, registry: Registry, cache: ManifestCache, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds since the epoch; it only tells which of our own reads are less than a day old."""
+    def __init__(self, place: Place, registry: Registry, cache: ManifestCache) -> None:
+        """The registry of this place; `cache` knows what its indexes contain."""
         self.registry = registry
         self._place = place
         self._cache = cache
-        self._clock = clock
 
     def repository_names(self) -> Sequence[str]:
         """The names of all repositories (DescribeRepositories), sorted. Raises `AwsFailure`."""
@@ -53,19 +51,19 @@ class EcrStore:
         details = self._place.pages(
             "ecr", "describe_images", "imageDetails", maxResults=PAGE, **self._named(name), filter=_ANY
         )
-        images = self._without_own_reads(repository, _images(details))
+        images, ours = self._without_own_reads(repository, _images(details))
         reading = _Reading(self._place, self._cache, repository)
         contents = reading.contents([image for image in images.values() if image.needs_reading])
         kept = (_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone)
         edges = {digest: found.children for digest, found in contents.items() if found.children}
-        return Inventory(repository, tuple(kept), edges, tuple(reading.gaps), self._recent_reads(repository, images))
+        return Inventory(repository, tuple(kept), edges, tuple(reading.gaps), ours + reading.number)
 
     def describe(self, name: str, digests: Sequence[str]) -> dict[str, Image]:
         """These images as they are now (DescribeImages by digest); those that are gone are left out."""
         found: dict[str, Image] = {}
         for start in range(0, len(digests), BATCH):
             found |= _images(self._described(name, digests[start : start + BATCH]))
-        return self._without_own_reads(Repository(self.registry, name), found)
+        return self._without_own_reads(Repository(self.registry, name), found)[0]
 
     def delete(self, name: str, digests: Sequence[str]) -> Sequence[Deletion]:
         """Delete at most 100 images by digest (BatchDeleteImage): one answer an image, whatever AWS left unsaid.
@@ -95,21 +93,18 @@ class EcrStore:
                 yield from self._described(name, digests[:half])
                 yield from self._described(name, digests[half:])
 
-    def _without_own_reads(self, repository: Repository, images: dict[str, Image]) -> dict[str, Image]:
-        """The images with their pull times as they were before we read them ourselves."""
+    def _without_own_reads(self, repository: Repository, images: dict[str, Image]) -> tuple[dict[str, Image], int]:
+        """The images with their pull times as they were before we read them ourselves, and how many that concerns."""
+        ours = 0
         reads = self._cache.own_reads(repository)
         for digest in reads.keys() & images.keys():
             pulled = images[digest].pulled_at
             for read in reads[digest]:
                 if pulled is not None and abs(pulled - read.read_at) <= _OWN_READ_SLACK:
                     images[digest] = msgspec.structs.replace(images[digest], pulled_at=read.pulled_before)
+                    ours += 1
                     break
-        return images
-
-    def _recent_reads(self, repository: Repository, images: Mapping[str, Image]) -> int:
-        since = self._clock() - _BLIND_WINDOW
-        reads = self._cache.own_reads(repository)
-        return sum(digest in images and max(read.read_at for read in found) >= since for digest, found in reads.items())
+        return images, ours
 
 
 class _Reading:
@@ -121,6 +116,7 @@ class _Reading:
         self._repository = repository
         self.gaps: list[Gap] = []
         self.gone: set[str] = set()
+        self.number = 0
 
     def contents(self, images: Sequence[Image]) -> dict[str, Contents]:
         """What these manifests contain, from the cache or by reading them; the rest are in `gaps` and `gone`."""
@@ -129,10 +125,10 @@ class _Reading:
         for image in images:
             if image.digest in found:
                 continue
-            if image.status is Status.ACTIVE:
+            if image.status == Status.ACTIVE:
                 unread.append(image)
             else:
-                self._gap(image.digest, f"it is {image.status.value.lower()}, and nobody noted before what it contains")
+                self._gap(image.digest, f"it is {image.status.lower()}, and nobody noted before what it contains")
         for start in range(0, len(unread), BATCH):
             found |= self._read(unread[start : start + BATCH])
         return found
@@ -148,6 +144,7 @@ class _Reading:
         except AwsFailure as failure:
             self.gaps.append(Gap(f"{self._repository.name}: {failure}", failure.action))
             return {}
+        self.number += len(answer.get("images", ()))
         self._note(images, answer)
         failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
         manifests = {entry["imageId"]["imageDigest"]: entry for entry in answer.get("images", [])}
@@ -217,7 +214,7 @@ def _image(detail: Mapping[str, Any]) -> Image:
             pulled_at=_seconds(detail.get("lastRecordedPullTime")),
             size_bytes=detail.get("imageSizeInBytes", 0),
             subject=detail.get("subjectManifestDigest"),
-            status=Status(detail.get("imageStatus", "ACTIVE")),
+            status=detail.get("imageStatus", Status.ACTIVE),
         )
     except (KeyError, ValueError) as error:
         raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error

@@ -50,13 +50,13 @@ class AwsSession:
         """`region` is the one to begin with, None for the configured one. Raises `CredentialsFailure` for an unknown profile."""
         try:
             self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
+            self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
+            self._config = self._made_config(environ)
         except boto.ProfileNotFound as error:
             raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
-        self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
         self._endpoint_url = endpoint_url
-        self._config = self._made_config(environ)
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
@@ -132,9 +132,12 @@ class AwsSession:
         with self._lock:
             key = (service, region)
             if key not in self._clients:
-                client = self._boto.client(
-                    service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
-                )
+                try:
+                    client = self._boto.client(
+                        service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
+                    )
+                except ValueError as error:
+                    raise BadInput(f"The endpoint or region cannot be used: {error}") from error
                 if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
                     client.meta.events.register("before-parse", _refuse_what_is_not_json)
                 self._clients[key] = client
@@ -204,10 +207,9 @@ class AwsPlace:
 class AwsWorld:
     """All that one set of credentials reaches (`ports.World`)."""
 
-    def __init__(self, session: AwsSession, cache_file: Path | None, clock: Callable[[], float]) -> None:
-        """`cache_file` None keeps the manifest cache in memory. `clock` gives seconds since the epoch."""
+    def __init__(self, session: AwsSession, cache_file: Path | None) -> None:
+        """`cache_file` None keeps the manifest cache in memory."""
         self._session = session
-        self._clock = clock
         self._cache_file = cache_file
 
     @cached_property
@@ -230,7 +232,7 @@ class AwsWorld:
 
     def image_store(self, region: str) -> EcrStore:
         """The registry of a region."""
-        return EcrStore(self.place(region), Registry(self.account, region), self._cache, self._clock)
+        return EcrStore(self.place(region), Registry(self.account, region), self._cache)
 
     def place(self, region: str) -> AwsPlace:
         """The place where sources read in a region."""

@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ecrsweep.cli.exits import Exit
@@ -31,10 +32,10 @@ def run_demo(*, keep_running: bool, port: int, color: str) -> int:
         raise BadInput(f"The demo needs its extra ({error.name} is missing): pip install 'ecrsweep[demo]'") from error
     cache = tempfile.mkdtemp(prefix="ecrsweep-demo-")
     try:
-        build(emulator)
+        examples = build(emulator)
         environ = emulator.environ() | {"ECRSWEEP_CACHE_DIR": cache}
         _show_plan(environ, color)
-        _show_examples()
+        _show_examples(examples)
         if keep_running:
             _stay(environ)
         else:
@@ -58,13 +59,11 @@ def _show_plan(environ: dict[str, str], color: str) -> None:
     sys.stdout.flush()
 
 
-def _show_examples() -> None:
+def _show_examples(examples: Sequence[tuple[str, str]]) -> None:
     """Point at what no rule of age or count would have kept."""
-    from ecrsweep.emulator.company import EXAMPLES  # noqa: PLC0415 - moto belongs to an extra
-
     print("\nNo rule of age or count would have kept these; losing one of them is an outage:")
-    for story, image in EXAMPLES:
-        print(f"  {image:<26} {story}")
+    for image, story in examples:
+        print(f"  {image:<37} {story}")
     print(flush=True)
 
 

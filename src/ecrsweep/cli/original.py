@@ -5,19 +5,21 @@ Its defaults and words are kept where they are safe; docs/migrating.md has a row
 
 import argparse
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 from ecrsweep._version import __version__
-from ecrsweep.app import PlanRun, Request, take_census
-from ecrsweep.apply import carry_out
+from ecrsweep.app import PlanRun, Request, apply, take_census
 from ecrsweep.aws.cache import default_cache_file
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.exits import Exit, gravest
 from ecrsweep.cli.grants import lacking, statement
 from ecrsweep.cli.guard import guarded
+from ecrsweep.cli.interrupts import stopping
 from ecrsweep.core.decisions import Action, Code, Decision
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
 from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, EcrsweepError
@@ -39,7 +41,12 @@ class Incomplete(EcrsweepError):
 
 def main(arguments: Sequence[str]) -> int:
     """The command line of the original; its exit status."""
-    return guarded(lambda: _sweep(_settings_of(_parsed(arguments))))
+
+    def sweep() -> Exit:
+        settings = _settings_of(_parsed(arguments))
+        return _sweep(settings, stopping)
+
+    return guarded(sweep)
 
 
 def handler(event: object, context: object) -> dict[str, int]:  # noqa: ARG001 - the signature of a Lambda handler
@@ -56,7 +63,8 @@ def handler(event: object, context: object) -> dict[str, int]:  # noqa: ARG001 -
                 "imagestokeep": environ.get("IMAGES_TO_KEEP", "100"),
                 "ignoretagsregex": environ.get("IGNORE_TAGS_REGEX", "^$"),
             }
-        )
+        ),
+        _never_stopping,
     )
     if status is not Exit.DONE:
         raise Incomplete(f"The run ended with status {status.value}: {_MEANINGS[status]}. The log says what and why.")
@@ -127,10 +135,16 @@ def _settings_of(values: Mapping[str, str]) -> _Settings:
     return _Settings(region=None if region in _NO_REGION else region, dry_run=dry_run, policy=policy)
 
 
-def _sweep(settings: _Settings) -> Exit:
+@contextmanager
+def _never_stopping() -> Iterator[threading.Event]:
+    """Signals are Lambda's business; a function has no Ctrl-C."""
+    yield threading.Event()
+
+
+def _sweep(settings: _Settings, stopping_by: Callable[[], AbstractContextManager[threading.Event]]) -> Exit:
     """Census, plan of every region, and, unless it is a dry run, everything asked again and the deletion."""
     session = AwsSession(region=settings.region, environ=os.environ)
-    world = AwsWorld(session, default_cache_file(), time.time)
+    world = AwsWorld(session, default_cache_file())
     sources = installed_sources()
     scope = Scope(account=session.account, regions=_regions(session, settings.region))
     request = Request(scope, (settings.policy,), sources, __version__)
@@ -143,10 +157,11 @@ def _sweep(settings: _Settings) -> Exit:
     result = None
     if not settings.dry_run and going:
         again = PlanRun(world, request, take_census(world, request, _silent), time.time())
-        result = carry_out(
-            world, SavedPlan(run.header, tuple(going), footer.summary, None), again, lambda: False, _silent
-        )
+        saved = SavedPlan(run.header, tuple(going), footer.summary, None)
+        with stopping_by() as stopped:
+            result = apply(world, saved, again, stopped.is_set, _silent)
         _print_result(result)
+        statuses += [Exit.INTERRUPTED] if result.interrupted else []
         statuses += [Exit.LEFT_UNDONE] if result.left_undone else []
         statuses += [Exit.HELD] if result.held else []
     missing = lacking(footer.coverage, sources, world.allowed_actions, result)

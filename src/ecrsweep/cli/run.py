@@ -1,12 +1,10 @@
 """What each command does: wire the world together, run the story, show it, and find the exit status."""
 
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -14,12 +12,13 @@ import msgspec
 from rich.console import Console
 
 from ecrsweep._version import __version__
-from ecrsweep.app import PlanRun, Request, explain, take_census
-from ecrsweep.apply import carry_out
+from ecrsweep.app import PlanRun, Request, apply, explain, take_census
 from ecrsweep.aws.cache import default_cache_file
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.exits import Exit, gravest
 from ecrsweep.cli.files import written_whole
+from ecrsweep.cli.grants import lacking, statement
+from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import RetentionFlags, check_accepted_gaps, limits_of, policy_of, read_uses_files, uses_document
 from ecrsweep.core.decisions import Action
@@ -60,8 +59,10 @@ def run_plan(flags: Flags) -> int:
             reports.append(PlanLinesReport(stack.enter_context(written_whole(flags["save"]))))
         with voice.working("Reading what is in use"):
             run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
-            footer, _ = _through(run, reports, voice)
+            _through(run, reports, voice)
+        footer = _ended(run, reports)
     sys.stdout.flush()
+    _say_what_is_lacking(world, request, footer.coverage, voice)
     if flags["output"] == "table" and footer.summary.delete:
         _say_next(flags)
     _require_matches(run)
@@ -88,11 +89,13 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     if saved.going and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was deleted.")
         return Exit.ERROR
-    with _stopping() as stopped:
-        with voice.working("Asking again what is in use"):
-            run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
-            result = carry_out(world, saved, run, stopped.is_set, voice.say)
+    with voice.working("Asking again what is in use"):
+        run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+    with stopping() as stopped:
+        with voice.working("Deleting"):
+            result = apply(world, saved, run, stopped.is_set, voice.say)
         _show_result(result, flags)
+    _say_what_is_lacking(world, request, result.coverage, voice, result)
     return gravest(_apply_statuses(result))
 
 
@@ -187,7 +190,7 @@ def _request(scope: Scope, policies: tuple[Policy, ...]) -> Request:
 
 
 def _world(session: AwsSession) -> AwsWorld:
-    return AwsWorld(session, default_cache_file(), time.time)
+    return AwsWorld(session, default_cache_file())
 
 
 def _retention(flags: Flags) -> RetentionFlags:
@@ -246,8 +249,8 @@ def _plan_report(flags: Flags) -> PlanReport:
             return PlanTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"])
 
 
-def _through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> tuple[Footer, list[PlannedImage]]:
-    """Let the repositories pass before every report; the footer, and the images that may go."""
+def _through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> list[PlannedImage]:
+    """Let the repositories pass before every report; the images that may go."""
     going: list[PlannedImage] = []
     for report in reports:
         report.begin(run.header)
@@ -257,10 +260,24 @@ def _through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> tuple
             report.add(plan)
         if plan.summary.delete:
             going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+    return going
+
+
+def _ended(run: PlanRun, reports: Sequence[PlanReport]) -> Footer:
+    """Let every report end, when the status line is gone from the terminal; the footer."""
     footer = run.footer()
     for report in reports:
         report.end(footer)
-    return footer, going
+    return footer
+
+
+def _say_what_is_lacking(
+    world: AwsWorld, request: Request, coverage: Sequence[Coverage], voice: Voice, result: ApplyResult | None = None
+) -> None:
+    """Where permissions were missing, the policy statement that grants them."""
+    missing = lacking(coverage, request.sources, world.allowed_actions, result)
+    if missing:
+        voice.warn(f"The policy of this identity lacks this statement:\n{statement(missing)}")
 
 
 def _plan_statuses(footer: Footer, *, exit_code: bool) -> Iterator[Exit]:
@@ -291,8 +308,11 @@ def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) 
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
-        footer, going = _through(run, [PlanTable(shown, verbose=flags["verbose"])], voice)
+        table = PlanTable(shown, verbose=flags["verbose"])
+        going = _through(run, [table], voice)
+    footer = _ended(run, [table])
     sys.stdout.flush()
+    _say_what_is_lacking(world, request, footer.coverage, voice)
     _require_matches(run)
     verdict = None if footer.verdict is None else footer.verdict.detail
     saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
@@ -352,27 +372,6 @@ def _confirmed(saved: SavedPlan) -> bool:
         flush=True,
     )
     return sys.stdin.readline().split() == [account, str(number)]
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """The first Ctrl-C or SIGTERM finishes the batch in flight and reports; the second stops now."""
-    asked = threading.Event()
-
-    def stop(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
-        if asked.is_set():
-            print("\nStopped at once. What was in flight may have been deleted without a report.", file=sys.stderr)
-            sys.stderr.flush()
-            os._exit(Exit.INTERRUPTED)
-        asked.set()
-        print("\nStopping after the batch in flight. Once more stops at once.", file=sys.stderr)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show_result(result: ApplyResult, flags: Flags) -> None:

@@ -16,6 +16,7 @@ class Voice:
         """Set logging up as the flags ask: `--quiet`, `--verbose`, `--log-format`."""
         self._quiet = bool(flags.get("quiet"))
         self._lines = bool(flags.get("verbose")) or flags.get("log_format") == "json"
+        self._spins = not (self._quiet or self._lines) and flags.get("output") == "table" and sys.stderr.isatty()
         self._status: Any = None
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_JsonLines() if flags.get("log_format") == "json" else logging.Formatter("%(message)s"))
@@ -37,7 +38,7 @@ class Voice:
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Show on a terminal that work goes on."""
-        if self._quiet or self._lines or not sys.stderr.isatty():
+        if not self._spins:
             self.say(text)
             yield
             return

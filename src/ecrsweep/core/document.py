@@ -79,7 +79,7 @@ class Footer(msgspec.Struct, frozen=True):
             "summary": msgspec.to_builtins(self.summary),
             "verdict": msgspec.to_builtins(self.verdict),
             "foreign_uses": self.foreign_uses,
-            "indexes_read_within_a_day": self.own_reads,
+            "indexes_last_read_by_ourselves": self.own_reads,
         }
 
 

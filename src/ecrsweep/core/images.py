@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """The storage state of an image (`imageStatus`)."""
+    """The storage states of an image that are known (`imageStatus`); AWS may add others."""
 
     ACTIVE = "ACTIVE"
     ARCHIVED = "ARCHIVED"
@@ -56,7 +56,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     pulled_at: float | None = None
     size_bytes: int = 0
     subject: str | None = None
-    status: Status = Status.ACTIVE
+    status: str = Status.ACTIVE
 
     @property
     def kind(self) -> Kind:
@@ -104,4 +104,4 @@ class Inventory(msgspec.Struct, frozen=True):
     edges: dict[str, tuple[str, ...]]
     gaps: tuple[Gap, ...] = ()
     own_reads: int = 0
-    """How many of its manifests we read ourselves within the last day: a real pull may hide behind such a read."""
+    """How many of its manifests were last read by ourselves: a real pull within a day of that may hide behind it."""

@@ -69,7 +69,7 @@ def _context(graph: Graph) -> _Context:
     roots = set(graph.roots)
     tagged = reached(speaking, graph.parents_of) & roots
     ranked = sorted((graph.images[digest] for digest in tagged), key=_newest_first)
-    slots = (image.digest for image in ranked if image.status is not Status.ARCHIVED)
+    slots = (image.digest for image in ranked if image.status != Status.ARCHIVED)
     return _Context(
         in_tagged=reached(tagged, graph.children_of),
         in_untagged=reached(roots - tagged, graph.children_of),
@@ -107,8 +107,8 @@ def _by_rule(image: Image, policy: Policy, now: float) -> Iterator[Reason]:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within the grace of {format_duration(policy.grace)}")
     if image.kind is Kind.UNKNOWN:
         yield Reason(Code.UNKNOWN_ARTIFACT, image.media_type or "no media type")
-    if image.status is not Status.ACTIVE:
-        yield Reason(Code.ARCHIVED, f"its state is {image.status.value}")
+    if image.status != Status.ACTIVE:
+        yield Reason(Code.ARCHIVED, f"its state is {image.status}")
 
 
 def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) -> Iterator[Reason]:

@@ -15,25 +15,26 @@ HOME: Final = "us-east-1"
 ABROAD: Final = "eu-west-1"
 YEARS: Final = 2 * 365
 
-EXAMPLES: Final = (
-    ("a rollout is under way, and the old deployment still serves", "payments/api:1.12.0"),
-    ("a service at zero is used once a year", "data/etl:0.1"),
-    ("another region pulls from the registry at home", "web/storefront:release-1"),
-    ("blue and green are task sets of an external controller", "web/cdn-edge:v3"),
-)
-"""Images that stay only because something uses them, and the story of each."""
-
 _MB: Final = 1_000_000
+_SHORT: Final = len("sha256:") + 12
 
 
-def build(emulator: Emulator) -> None:
-    """Fill an empty AWS with the company."""
+def build(emulator: Emulator) -> tuple[tuple[str, str], ...]:
+    """Fill an empty AWS with the company. Images that stay only because something uses them, with the story of each."""
     now = emulator.clock.now
     api, worker = _payments(emulator, now)
     storefront, edge = _web(emulator, now)
     etl = _data(emulator, now)
     base = _platform(emulator, now)
+    pinned = worker.images()[20].digest
     _services(emulator, now, api, worker, storefront, edge, etl, base)
+    return (
+        ("payments/api:1.12.0", "a rollout is under way, and the old deployment still serves"),
+        (f"payments/worker@{pinned[:_SHORT]}", "a service runs it by digest; its tag has moved on, so it has none"),
+        ("data/etl:0.1", "a service at zero is used once a year"),
+        ("web/storefront:release-1", "another region pulls from the registry at home"),
+        ("web/cdn-edge:v3", "blue and green are task sets of an external controller"),
+    )
 
 
 def _payments(emulator: Emulator, now: datetime) -> tuple[Repository, Repository]:

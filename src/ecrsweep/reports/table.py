@@ -75,9 +75,9 @@ class PlanTable:
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
             self._out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
         if footer.own_reads:
-            read = counted(footer.own_reads, "index").replace("indexs", "indexes")
+            read = "1 index" if footer.own_reads == 1 else f"{footer.own_reads:,} indexes"
             self._out.print(
-                f"Blind window: ecrsweep itself read {read} within the last day; a pull of one in that time may not show."
+                f"Blind window: ecrsweep itself read {read}; a pull by others within a day of that may not show."
             )
         _print_unresolved(self._out, footer.unresolved)
         self._out.print(Text(verdict(footer), style="bold"))
@@ -219,7 +219,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
         ("pushed", "not told by ECR" if image.pushed_at is None else rfc3339(image.pushed_at)),
         ("last pull", "never recorded" if image.pulled_at is None else rfc3339(image.pulled_at)),
         ("size", size(image.size_bytes)),
-        ("state", image.status.value),
+        ("state", str(image.status)),
         *(("in index", digest) for digest in found.parents),
         *(("contains", digest) for digest in found.children),
         *(("refers to", digest) for digest in found.subjects),

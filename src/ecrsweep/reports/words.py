@@ -56,5 +56,4 @@ def _skips(coverage: Iterable[Coverage]) -> Iterable[str]:
         if entry.status is CoverageStatus.SKIPPED:
             skipped.setdefault((entry.source, entry.error or ""), []).append(entry.region)
     for (source, why), regions in skipped.items():
-        what = "all sources" if source == "all" else source
-        yield f"Not asked: {what} in {', '.join(sorted(regions))}: {why}."
+        yield f"Not asked: {source} in {', '.join(sorted(regions))}: {why}."

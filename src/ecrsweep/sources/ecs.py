@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Malformed, Missing
 from ecrsweep.core.uses import Use
 from ecrsweep.ports import Place
@@ -24,6 +25,7 @@ _TASKS_AT_ONCE: Final = 100
 _SERVICES_AT_ONCE: Final = 10
 _REVISIONS_AT_ONCE: Final = 20
 _SETTLED: Final = "SUCCESSFUL"
+_SERVICE_IS_GONE: Final = "ServiceNotFoundException"
 
 _Json = Mapping[str, Any]
 _Pin = tuple[str, str, str]
@@ -157,10 +159,11 @@ class _Reading:
     def _try(self, work: Callable[[], list[Any]]) -> list[Any]:
         try:
             return work()
-        except Missing:
-            return []  # the cluster was deleted in between
         except AwsFailure as failure:
-            self.failure = self.failure or failure
+            if (
+                code_of(failure) != "ClusterNotFoundException"
+            ):  # else it was deleted in between, with all that was in it
+                self.failure = self.failure or failure
             return []
 
     def _tasks(self, cluster: str) -> list[_Json]:
@@ -191,7 +194,12 @@ class _Reading:
         arns = list(dict.fromkeys([*current, *self._revisions_to_return_to(cluster, service)]))
         revisions: list[_Json] = []
         for some in _batches(arns, _REVISIONS_AT_ONCE):
-            answer = self._place.call("ecs", "describe_service_revisions", serviceRevisionArns=some)
+            try:
+                answer = self._place.call("ecs", "describe_service_revisions", serviceRevisionArns=some)
+            except Missing as failure:
+                if code_of(failure) != _SERVICE_IS_GONE:
+                    raise
+                break  # deleted in between: what it was described with counts all the same
             revisions += _present(answer, "serviceRevisions", "ecs:DescribeServiceRevisions")
         return _Service(service, revisions)
 
@@ -212,7 +220,12 @@ class _Reading:
         arns = [found["serviceDeploymentArn"] for found in recent]
         revisions = [found["targetServiceRevisionArn"] for found in recent if found.get("targetServiceRevisionArn")]
         for some in _batches(arns, _REVISIONS_AT_ONCE):
-            answer = self._place.call("ecs", "describe_service_deployments", serviceDeploymentArns=some)
+            try:
+                answer = self._place.call("ecs", "describe_service_deployments", serviceDeploymentArns=some)
+            except Missing as failure:
+                if code_of(failure) != _SERVICE_IS_GONE:
+                    raise
+                break
             for found in _present(answer, "serviceDeployments", "ecs:DescribeServiceDeployments"):
                 revisions += _revision_arns(found)
         return revisions
@@ -267,7 +280,7 @@ def _present(answer: _Json, key: str, action: str) -> list[_Json]:
 
 def _has_no_deployments(service: _Json, failure: AwsFailure) -> bool:
     """Service deployments exist for the rolling controller alone; a service deleted in between has none either."""
-    if isinstance(failure, Missing):
+    if code_of(failure) == _SERVICE_IS_GONE:
         return True
     controller = service.get("deploymentController", {}).get("type", "ECS")
     return controller != "ECS" and ("UnsupportedFeature" in str(failure) or "InvalidParameter" in str(failure))
