@@ -13,7 +13,8 @@ _SOURCES = Path(__file__).resolve().parent / "src"
 if _SOURCES.is_dir():  # in a checkout; in a Lambda package ecrsweep lies beside this file
     sys.path.insert(0, str(_SOURCES))
 
-from ecrsweep.cli.original import handler, main  # noqa: E402 - the path comes first
+from ecrsweep.cli.original import main  # noqa: E402 - the path comes first
+from ecrsweep.serverless.handler import handler  # noqa: E402
 
 __all__ = ["handler", "main"]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from ecrsweep.apply import carry_out
+from ecrsweep.apply import Carrying
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan, Scope
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Missing
@@ -28,6 +28,7 @@ REGIONS_SOURCE: Final = "regions"
 """The word in coverage for the list of enabled regions, where that could not be read."""
 
 Progress = Callable[[str], None]
+Stop = Callable[[], bool]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -92,11 +93,19 @@ class PlanRun:
         self._limited = False
         self._matched: set[str] = set()
         self.unread_registries: list[Registry] = []
+        self.complete = False
 
-    def repositories(self) -> Iterator[RepositoryPlan]:
-        """The plan of every repository in scope, registry by registry, by name."""
+    def repositories(self, stop: Stop = lambda: False) -> Iterator[RepositoryPlan]:
+        """The plan of every repository in scope, registry by registry, by name.
+
+        `stop` is asked after each: True ends it, and `complete` stays False.
+        """
         for region in self._request.scope.regions:
-            yield from self._registry(self._world.image_store(region))
+            for plan in self._registry(self._world.image_store(region)):
+                yield plan
+                if stop():
+                    return
+        self.complete = True
 
     def footer(self) -> Footer:
         """What is known when all repositories have been planned."""
@@ -177,13 +186,20 @@ class PlanRun:
         )  # fmt: skip
 
 
-def apply(world: World, saved: SavedPlan, run: PlanRun, stop: Callable[[], bool], say: Progress) -> ApplyResult:
-    """Delete what `saved` lets go, as far as `run` lets it go too: a plan of this moment, with a census taken anew.
+def begin_apply(world: World, saved: SavedPlan, run: PlanRun, say: Progress) -> Carrying:
+    """The carrying out of `saved`, as far as `run` lets it go too: a plan of this moment, with a census taken anew."""
+    return Carrying(world, saved, run.decide, run.census.coverage, say=say)
+
+
+def apply(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Progress) -> ApplyResult:
+    """Delete what `saved` lets go, as far as `run` lets it go too.
 
     `stop` is asked before every batch: True ends the run with a true report. Never raises `AwsFailure`: what
     fails is in the result.
     """
-    return carry_out(world, saved, run.decide, run.census.coverage, stop=stop, say=say)
+    carrying = begin_apply(world, saved, run, say)
+    carrying.work(stop)
+    return carrying.result()
 
 
 def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str) -> Explanation | None:

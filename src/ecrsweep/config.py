@@ -18,30 +18,44 @@ USES_FORMAT: Final = "ecrsweep.uses/1"
 _GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(@\d{12})?(/[a-z0-9-]+)?")
 
 
-class RetentionFlags(msgspec.Struct, frozen=True):
-    """The retention flags as typed."""
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a user can say about a run, as typed. The flags of the command line have the same names and defaults."""
 
+    profile: str | None = None
+    endpoint_url: str | None = None
+    regions: tuple[str, ...] = ()
+    consumer_regions: tuple[str, ...] = ()
+    uses_files: tuple[str, ...] = ()
+    skip_sources: tuple[str, ...] = ()
+    accept_gaps: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
     keep_newest: int = 100
     keep_tags: tuple[str, ...] = ()
+    keep_tag_regexes: tuple[str, ...] = ()
     keep_latest: bool = True
     pushed_within: str | None = None
     pulled_within: str = "30d"
+    max_fraction: float | None = None
+    max_images: int | None = None
+    max_bytes: int | None = None
+    override_limits: bool = False
 
 
-def policy_of(flags: RetentionFlags) -> Policy:
-    """The policy that the flags mean. Raises `BadInput`."""
-    protected = (("latest",) if flags.keep_latest else ()) + flags.keep_tags
+def policy_of(settings: Settings) -> Policy:
+    """The policy that the settings mean. Raises `BadInput`."""
+    protected = (("latest",) if settings.keep_latest else ()) + settings.keep_tags
     return Policy(
-        newest=flags.keep_newest,
+        newest=settings.keep_newest,
         protected_tags=protected,
-        pushed_within=_window("--pushed-within", flags.pushed_within),
-        pulled_within=_window("--pulled-within", flags.pulled_within),
+        protected_tag_regexes=settings.keep_tag_regexes,
+        pushed_within=_window("--pushed-within", settings.pushed_within),
+        pulled_within=_window("--pulled-within", settings.pulled_within),
     )
 
 
-def limits_of(fraction: float | None, images: int | None, size: int | None) -> Limits:
-    """The limits that the flags mean. Raises `BadInput`."""
-    return Limits(max_fraction=fraction, max_images=images, max_bytes=size)
+def limits_of(settings: Settings) -> Limits:
+    """The limits that the settings mean. Raises `BadInput`."""
+    return Limits(max_fraction=settings.max_fraction, max_images=settings.max_images, max_bytes=settings.max_bytes)
 
 
 def check_accepted_gaps(words: Sequence[str]) -> tuple[str, ...]:

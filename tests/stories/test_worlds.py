@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecrsweep.app import PlanRun, Request, apply, take_census
+from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
@@ -125,7 +126,7 @@ class Company:
 
 
 def planned(session: AwsSession) -> tuple[AwsWorld, Request, PlanRun, list[PlannedImage]]:
-    world = AwsWorld(session, None)
+    world = AwsWorld(session, ManifestCache(None))
     request = Request(Scope(account=session.account, regions=REGIONS), (STRICT,), (EcsSource(),), "test")
     run = fresh(world, request)
     going = [row for plan in run.repositories() for row in decision_documents(plan) if row.action is Action.DELETE]

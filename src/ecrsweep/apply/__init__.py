@@ -4,6 +4,6 @@ A plan only permits. What goes is what the plan let go, what the evidence of now
 not changed in between: tags, push and pull times, what contains it.
 """
 
-from ecrsweep.apply.carry import carry_out
+from ecrsweep.apply.carry import Carrying
 
-__all__ = ["carry_out"]
+__all__ = ["Carrying"]

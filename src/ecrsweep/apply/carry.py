@@ -25,34 +25,50 @@ Progress = Callable[[str], None]
 Decide = Callable[[Inventory], RepositoryPlan]
 
 
-def carry_out(
-    world: World, saved: SavedPlan, decide: Decide, coverage: tuple[Coverage, ...], *, stop: Stop, say: Progress
-) -> ApplyResult:
-    """Delete what `saved` lets go, as far as `decide`, the judgement of now, lets it go too.
+class Carrying:
+    """A plan being carried out. What became of each image can be asked at any moment, from another thread too."""
 
-    `decide` rests on a census taken anew, whose `coverage` goes into the result; where that has gaps it holds
-    everything. `stop` is asked before every batch: True ends the run with a true report. Never raises
-    `AwsFailure`: what fails is in the result.
-    """
-    chosen: dict[Repository, list[PlannedImage]] = defaultdict(list)
-    for image in saved.going:
-        chosen[image.place].append(image)
-    results: list[Result] = []
-    failed: str | None = None
-    for repository, images in chosen.items():
-        if failed is not None or stop():
-            results += (Result(image, Outcome.NOT_TRIED, message=failed) for image in images)
-            continue
-        say(f"Checking {repository.name} again: {len(images)} images planned")
-        sweep = _Sweep(world.image_store(repository.registry.region), decide, repository, images)
-        try:
-            sweep.work(stop)
-        except CredentialsFailure as failure:
-            failed = str(failure)
-        results += sweep.results()
-    held = saved.summary.hold > 0 or any(result.outcome is Outcome.HELD for result in results)
-    interrupted = stop()
-    return ApplyResult(tuple(results), coverage, held, interrupted, failed)
+    def __init__(
+        self, world: World, saved: SavedPlan, decide: Decide, coverage: tuple[Coverage, ...], *, say: Progress
+    ) -> None:
+        """`decide` is the judgement of now: it rests on a census taken anew, whose `coverage` goes into the result.
+
+        Where that has gaps, `decide` holds everything.
+        """
+        chosen: dict[Repository, list[PlannedImage]] = defaultdict(list)
+        for image in saved.going:
+            chosen[image.place].append(image)
+        self._sweeps = [
+            _Sweep(world.image_store(repository.registry.region), decide, repository, images)
+            for repository, images in chosen.items()
+        ]
+        self._held_before = saved.summary.hold > 0
+        self._coverage = coverage
+        self._say = say
+        self._failed: str | None = None
+        self._interrupted = False
+
+    def work(self, stop: Stop) -> None:
+        """Delete what the plan lets go, as far as the judgement of now lets it go too.
+
+        `stop` is asked before every batch: True ends the work. Never raises `AwsFailure`: what fails is in the result.
+        """
+        for sweep in self._sweeps:
+            if stop():
+                break
+            self._say(sweep.described)
+            try:
+                sweep.work(stop)
+            except CredentialsFailure as failure:
+                self._failed = str(failure)
+                break
+        self._interrupted = stop()
+
+    def result(self) -> ApplyResult:
+        """What became of every image of the plan so far, in the order of the plan."""
+        results = tuple(result for sweep in self._sweeps for result in sweep.results(self._failed))
+        held = self._held_before or any(result.outcome is Outcome.HELD for result in results)
+        return ApplyResult(results, self._coverage, held, self._interrupted, self._failed)
 
 
 class _Sweep:
@@ -66,10 +82,21 @@ class _Sweep:
         self._repository = repository
         self._planned = {image.digest: image for image in images}
         self._done: dict[str, Result] = {}
+        self._in_flight: frozenset[str] = frozenset()
 
-    def results(self) -> list[Result]:
-        """One result for each planned image, in the order of the plan."""
-        return [self._done.get(digest, Result(image, Outcome.NOT_TRIED)) for digest, image in self._planned.items()]
+    @property
+    def described(self) -> str:
+        """In words, what is about to be done."""
+        return f"Checking {self._repository.name} again: {len(self._planned)} images planned"
+
+    def results(self, why_not: str | None) -> list[Result]:
+        """One result for each planned image, in the order of the plan; `why_not` tells why some were not tried."""
+        return [self._done.get(digest) or self._unfinished(image, why_not) for digest, image in self._planned.items()]
+
+    def _unfinished(self, image: PlannedImage, why_not: str | None) -> Result:
+        if image.digest in self._in_flight:
+            return Result(image, Outcome.UNKNOWN, message="the call was under way: AWS may have deleted it")
+        return Result(image, Outcome.NOT_TRIED, message=why_not)
 
     def work(self, stop: Stop) -> None:
         """Check, then delete wave by wave. Raises `CredentialsFailure` where nothing further can succeed."""
@@ -130,6 +157,7 @@ class _Sweep:
         ready = self._still_as_planned(graph, [digest for digest in digests if digest not in self._done])
         if not ready:
             return
+        self._in_flight = frozenset(ready)
         try:
             answers = self._store.delete(self._repository.name, ready)
         except AwsFailure as failure:

@@ -99,6 +99,23 @@ class ManifestCache:
         rows = [(*_key(repository), read.digest, read.read_at, read.pulled_before) for read in reads]
         self._write("INSERT OR IGNORE INTO reads VALUES (?, ?, ?, ?, ?, ?)", rows)
 
+    def merge(self, file: Path) -> None:
+        """Take in another cache file. Raises `sqlite3.Error` where it cannot be read; then nothing is taken in."""
+        with self._lock:
+            self._connection.execute("ATTACH DATABASE ? AS other", (str(file),))
+            try:
+                with self._connection:
+                    self._connection.execute("INSERT OR IGNORE INTO manifests SELECT * FROM other.manifests")
+                    self._connection.execute("INSERT OR IGNORE INTO reads SELECT * FROM other.reads")
+            finally:
+                self._connection.execute("DETACH DATABASE other")
+
+    def copy_to(self, file: Path) -> None:
+        """Write a consistent copy to a new file."""
+        with self._lock, sqlite3.connect(file) as copy:
+            self._connection.backup(copy)
+        copy.close()
+
     def _rows(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._lock:
             try:

@@ -7,7 +7,6 @@ made once a service and region, and shared by threads.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import boto3
@@ -21,7 +20,7 @@ from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pool import ordered_map
-from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Malformed
+from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
 from ecrsweep.core.names import Registry
 
 T = TypeVar("T")
@@ -60,6 +59,7 @@ class AwsSession:
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
+        self._closed = False
         self._first_region = region or self.configured_region or "us-east-1"
 
     @cached_property
@@ -138,10 +138,19 @@ class AwsSession:
                     )
                 except ValueError as error:
                     raise BadInput(f"The endpoint or region cannot be used: {error}") from error
+                client.meta.events.register("before-send", self._refuse_when_closed)
                 if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
                     client.meta.events.register("before-parse", _refuse_what_is_not_json)
                 self._clients[key] = client
             return self._clients[key]
+
+    def close(self) -> None:
+        """Send nothing any more, retries included: every call from now on raises `Interrupted`."""
+        self._closed = True
+
+    def _refuse_when_closed(self, **_: object) -> None:
+        if self._closed:
+            raise Interrupted("This run has ended: nothing more is sent to AWS")
 
     def _made_config(self, environ: Mapping[str, str]) -> Config:
         """Our own retries, unless the user has asked for others where AWS tools look for that."""
@@ -207,14 +216,10 @@ class AwsPlace:
 class AwsWorld:
     """All that one set of credentials reaches (`ports.World`)."""
 
-    def __init__(self, session: AwsSession, cache_file: Path | None) -> None:
-        """`cache_file` None keeps the manifest cache in memory."""
+    def __init__(self, session: AwsSession, cache: ManifestCache) -> None:
+        """What these credentials reach; `cache` knows what indexes contain."""
         self._session = session
-        self._cache_file = cache_file
-
-    @cached_property
-    def _cache(self) -> ManifestCache:
-        return ManifestCache(self._cache_file)
+        self.cache = cache
 
     @property
     def account(self) -> str:
@@ -232,7 +237,7 @@ class AwsWorld:
 
     def image_store(self, region: str) -> EcrStore:
         """The registry of a region."""
-        return EcrStore(self.place(region), Registry(self.account, region), self._cache)
+        return EcrStore(self.place(region), Registry(self.account, region), self.cache)
 
     def place(self, region: str) -> AwsPlace:
         """The place where sources read in a region."""

@@ -5,7 +5,7 @@ This module is all that `ecrsweep --help` loads besides click, so that it answer
 
 import sys
 
-from ecrsweep.cli.exits import Exit
+from ecrsweep.wiring.exits import Exit
 
 
 def main() -> None:

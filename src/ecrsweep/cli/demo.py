@@ -9,15 +9,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ecrsweep.cli.exits import Exit
 from ecrsweep.core.errors import BadInput
+from ecrsweep.wiring.exits import Exit
 
-_SETTINGS: Final[dict[str, Any]] = {
-    "profile": None, "regions": ("us-east-1", "eu-west-1"), "endpoint_url": None, "quiet": True, "verbose": False,
-    "log_format": "text", "consumer_regions": (), "uses_files": (), "skip_sources": (), "accept_gaps": (),
-    "repositories": (), "keep_newest": 100, "keep_tags": (), "keep_latest": True, "pushed_within": None,
-    "pulled_within": "30d", "max_fraction": None, "max_images": None, "max_bytes": None, "override_limits": False,
-    "output": "table", "save": None, "exit_code": False,
+_FLAGS: Final[dict[str, Any]] = {
+    "regions": ("us-east-1", "eu-west-1"), "quiet": True, "verbose": False, "log_format": "text", "output": "table",
+    "save": None, "exit_code": False,
 }  # fmt: skip
 
 
@@ -55,7 +52,7 @@ def _show_plan(environ: dict[str, str], color: str) -> None:
     os.environ.update(environ)
     print("An embedded AWS with a small company in it: four teams, two regions, two years of builds.")
     print("$ ecrsweep plan --region us-east-1 --region eu-west-1\n", flush=True)
-    run_plan(_SETTINGS | {"color": color})
+    run_plan(_FLAGS | {"color": color})
     sys.stdout.flush()
 
 

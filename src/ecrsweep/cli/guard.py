@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ecrsweep.cli.exits import Exit
 from ecrsweep.core.errors import BadInput, BadName, CredentialsFailure, Denied, EcrsweepError, PlanExpired
+from ecrsweep.wiring.exits import Exit
 
 
 def guarded(command: Callable[[], Any]) -> int:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ecrsweep.cli.exits import Exit
+from ecrsweep.wiring.exits import Exit
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -13,39 +13,35 @@ from rich.console import Console
 
 from ecrsweep._version import __version__
 from ecrsweep.app import PlanRun, Request, apply, explain, take_census
-from ecrsweep.aws.cache import default_cache_file
 from ecrsweep.aws.session import AwsSession, AwsWorld
-from ecrsweep.cli.exits import Exit, gravest
-from ecrsweep.cli.files import written_whole
-from ecrsweep.cli.grants import lacking, statement
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.voice import Voice
-from ecrsweep.config import RetentionFlags, check_accepted_gaps, limits_of, policy_of, read_uses_files, uses_document
+from ecrsweep.config import Settings, uses_document
 from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import (
     Footer,
     PlannedImage,
     SavedPlan,
-    Scope,
     coverage_document,
     decision_documents,
     planned,
     read_plan,
 )
-from ecrsweep.core.errors import BadInput, NotFound, PlanForeign, PlanUnreadable
+from ecrsweep.core.errors import BadInput, NotFound, PlanUnreadable
 from ecrsweep.core.names import EcrReference, Registry, parse_own_reference
 from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
 from ecrsweep.core.plan import Explanation
-from ecrsweep.core.policy import Policy
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.uses import Census, Coverage
 from ecrsweep.reports import PlanReport
 from ecrsweep.reports.json import PlanDocumentReport, PlanLinesReport, write_document, write_lines
 from ecrsweep.reports.table import ApplyTable, PlanTable, UsesTable, console, show_explanation
 from ecrsweep.reports.words import counted, coverage_lines, size
-from ecrsweep.sources import installed_sources
+from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
+from ecrsweep.wiring.files import written_whole
+from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.prepare import ALL_REGIONS, open_session, prepare, reopen
 
-ALL_REGIONS: Final = "all"
 Flags = dict[str, Any]
 
 
@@ -66,7 +62,7 @@ def run_plan(flags: Flags) -> int:
     if flags["output"] == "table" and footer.summary.delete:
         _say_next(flags)
     _require_matches(run)
-    return gravest(_plan_statuses(footer, exit_code=flags["exit_code"]))
+    return gravest(plan_statuses(footer, exit_code=flags["exit_code"]))
 
 
 def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
@@ -96,13 +92,13 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
             result = apply(world, saved, run, stopped.is_set, voice.say)
         _show_result(result, flags)
     _say_what_is_lacking(world, request, result.coverage, voice, result)
-    return gravest(_apply_statuses(result))
+    return gravest(apply_statuses(result))
 
 
 def run_uses(flags: Flags) -> int:
     """`ecrsweep uses`."""
     voice = Voice(flags)
-    world, request = _prepared(flags | _NO_RETENTION)
+    world, request = _prepared(flags)
     with voice.working("Reading what is in use"):
         census = take_census(world, request, voice.say)
     run = PlanRun(world, request, census, time.time())
@@ -123,7 +119,7 @@ def run_uses(flags: Flags) -> int:
 def run_explain(image: str, flags: Flags) -> int:
     """`ecrsweep explain IMAGE`."""
     voice = Voice(flags)
-    session = _session(flags)
+    session = open_session(_settings(flags), dict(os.environ))
     asked = parse_own_reference(image, Registry(session.account, _single_region(session, flags, image)))
     repository = asked.repository
     if repository.registry.account != session.account:
@@ -141,91 +137,23 @@ def run_explain(image: str, flags: Flags) -> int:
     return Exit.HELD if census.gaps else Exit.DONE
 
 
-_NO_RETENTION: Final[Flags] = {
-    "repositories": (), "keep_newest": 100, "keep_tags": (), "keep_latest": True, "pushed_within": None,
-    "pulled_within": "30d", "max_fraction": None, "max_images": None, "max_bytes": None, "override_limits": False,
-}  # fmt: skip
-_OF_THE_PLAN: Final = frozenset(_NO_RETENTION) - {"override_limits"} | {
-    "regions", "consumer_regions", "uses_files", "skip_sources",
-}  # fmt: skip
+_OF_THE_PLAN: Final = frozenset(
+    {
+        "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "max_fraction",
+        "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
+    }
+)  # fmt: skip
 
 
-def _session(flags: Flags) -> AwsSession:
-    named = [region for region in flags["regions"] if region != ALL_REGIONS]
-    return AwsSession(
-        profile=flags["profile"],
-        endpoint_url=flags["endpoint_url"],
-        region=named[0] if named else None,
-        environ=os.environ,
+def _settings(flags: Flags) -> Settings:
+    """What the flags say about the run itself; those of display are left out."""
+    return msgspec.convert(
+        {name: flags[name] for name in Settings.__struct_fields__ if name in flags}, Settings, strict=False
     )
 
 
-def _prepared(
-    flags: Flags, session: AwsSession | None = None, policies: tuple[Policy, ...] | None = None
-) -> tuple[AwsWorld, Request]:
-    """The world and the request that the flags mean. Flags are checked before AWS is asked anything."""
-    policies = policies or (policy_of(_retention(flags)),)
-    limits = limits_of(flags["max_fraction"], flags["max_images"], flags["max_bytes"])
-    accepts = check_accepted_gaps(flags["accept_gaps"])
-    sources = installed_sources()
-    _check_names(flags["skip_sources"], [source.name for source in sources])
-    session = session or _session(flags)
-    scope = Scope(
-        account=session.account,
-        regions=_registry_regions(session, flags["regions"]),
-        repositories=tuple(flags["repositories"]) or ("*",),
-        consumer_regions=_consumer_regions(session, flags["consumer_regions"]),
-        skip_sources=tuple(flags["skip_sources"]),
-        accept_gaps=accepts,
-        uses_files=tuple(str(Path(path).absolute()) for path in flags["uses_files"]),
-        limits=limits,
-        override_limits=flags["override_limits"],
-    )
-    return _world(session), _request(scope, policies)
-
-
-def _request(scope: Scope, policies: tuple[Policy, ...]) -> Request:
-    given, coverage = read_uses_files(scope.uses_files, scope.account)
-    return Request(scope, policies, installed_sources(), __version__, given, coverage)
-
-
-def _world(session: AwsSession) -> AwsWorld:
-    return AwsWorld(session, default_cache_file())
-
-
-def _retention(flags: Flags) -> RetentionFlags:
-    return RetentionFlags(
-        keep_newest=flags["keep_newest"],
-        keep_tags=tuple(flags["keep_tags"]),
-        keep_latest=flags["keep_latest"],
-        pushed_within=flags["pushed_within"],
-        pulled_within=flags["pulled_within"],
-    )
-
-
-def _check_names(skipped: Sequence[str], known: Sequence[str]) -> None:
-    for name in skipped:
-        if name not in known:
-            raise BadInput(f"--skip-source {name}: there is no such source. There are: {', '.join(known)}")
-
-
-def _registry_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...]:
-    if ALL_REGIONS in asked:
-        return tuple(session.enabled_regions())
-    regions = list(asked) or list(filter(None, [session.configured_region]))
-    if not regions:
-        raise BadInput("No region is given: use --region, AWS_REGION, or a region in the profile")
-    for region in regions:
-        session.require_region(region)
-    return tuple(sorted(set(regions)))
-
-
-def _consumer_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...] | None:
-    if not asked or ALL_REGIONS in asked:
-        return None
-    for region in asked:
-        session.require_region(region)
-    return tuple(sorted(set(asked)))
+def _prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
+    return prepare(_settings(flags), dict(os.environ), session)
 
 
 def _single_region(session: AwsSession, flags: Flags, image: str) -> str:
@@ -280,13 +208,6 @@ def _say_what_is_lacking(
         voice.warn(f"The policy of this identity lacks this statement:\n{statement(missing)}")
 
 
-def _plan_statuses(footer: Footer, *, exit_code: bool) -> Iterator[Exit]:
-    if any(entry.is_gap for entry in footer.coverage) or footer.verdict is not None or footer.limited:
-        yield Exit.HELD
-    if exit_code and footer.summary.delete:
-        yield Exit.CANDIDATES
-
-
 def _say_next(flags: Flags) -> None:
     if flags["quiet"] or not sys.stdout.isatty():
         return
@@ -316,7 +237,7 @@ def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) 
     _require_matches(run)
     verdict = None if footer.verdict is None else footer.verdict.detail
     saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
-    statuses = list(_plan_statuses(footer, exit_code=False))
+    statuses = list(plan_statuses(footer, exit_code=False))
     if footer.verdict is not None:
         return saved, Exit.HELD
     if not going:
@@ -336,24 +257,7 @@ def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Req
             saved = read_plan(lines, time.time())
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
-    scope = saved.header.scope
-    session = _session(flags | {"regions": scope.regions})
-    if session.account != scope.account:
-        raise PlanForeign(
-            f"The plan is of account {scope.account}, the credentials are of {session.account}. Nothing was deleted"
-        )
-    strangers = {row.account for row in saved.going} - {scope.account} | {row.region for row in saved.going} - set(
-        scope.regions
-    )
-    if strangers:
-        raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(sorted(strangers))}")
-    accepts = check_accepted_gaps(flags["accept_gaps"])
-    scope = msgspec.structs.replace(
-        scope,
-        accept_gaps=tuple(dict.fromkeys((*scope.accept_gaps, *accepts))),
-        override_limits=scope.override_limits or flags["override_limits"],
-    )
-    return _world(session), _request(scope, saved.header.policies), saved
+    return (*reopen(saved, _settings(flags), dict(os.environ)), saved)
 
 
 def _confirmed(saved: SavedPlan) -> bool:
@@ -379,8 +283,7 @@ def _show_result(result: ApplyResult, flags: Flags) -> None:
     try:
         match flags["output"]:
             case "json":
-                rows = [entry.document() for entry in result.results]
-                write_document(sys.stdout.buffer, {"format": APPLY_FORMAT, "results": rows, **result.footer()})
+                write_document(sys.stdout.buffer, result.document())
             case "jsonl":
                 header = {"format": APPLY_FORMAT, "tool_version": __version__}
                 rows = [entry.document() for entry in result.results]
@@ -395,15 +298,6 @@ def _show_result(result: ApplyResult, flags: Flags) -> None:
 
 def _plain(out: TextIO) -> Console:
     return console(out, "off")
-
-
-def _apply_statuses(result: ApplyResult) -> Iterator[Exit]:
-    if result.interrupted:
-        yield Exit.INTERRUPTED
-    if result.left_undone:
-        yield Exit.LEFT_UNDONE
-    if result.held or any(entry.is_gap for entry in result.coverage):
-        yield Exit.HELD
 
 
 def _digest_of(asked: EcrReference, images: Sequence[Any]) -> str | None:

@@ -81,6 +81,10 @@ class ApplyResult(msgspec.Struct, frozen=True):
         counts = {outcome.value: self.count(outcome) for outcome in Outcome}
         return counts | {"deleted_bytes_upper_bound": sum(r.image.size_bytes for r in self.only(Outcome.DELETED))}
 
+    def document(self) -> dict[str, Any]:
+        """JSON-able: everything."""
+        return {"format": APPLY_FORMAT, "results": [entry.document() for entry in self.results], **self.footer()}
+
     def footer(self) -> dict[str, Any]:
         """JSON-able: all but the images."""
         return {

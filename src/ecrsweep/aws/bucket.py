@@ -1,0 +1,95 @@
+"""A bucket for what must outlive a function: plans, reports, and the manifest cache.
+
+API: https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html
+"""
+
+import gzip
+import re
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from ecrsweep.aws.cache import ManifestCache
+from ecrsweep.aws.errors import code_of, translated
+from ecrsweep.core.errors import AwsFailure, BadInput, Missing
+from ecrsweep.ports import Place
+
+ACTIONS: Final = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
+"""What reading and writing need of IAM. Without ListBucket, S3 answers "denied" for an object that does not exist."""
+
+CACHE_KEY: Final = "state/manifests.sqlite3.gz"
+_ADDRESS: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
+_ABSENT: Final = frozenset({"NoSuchKey", "404"})
+
+
+class Bucket:
+    """One bucket, spoken to from one place."""
+
+    def __init__(self, place: Place, name: str) -> None:
+        """The bucket of this name; nothing is asked yet."""
+        self.name = name
+        self._place = place
+
+    def put(self, key: str, content: bytes | Path) -> str:
+        """Write an object from bytes or a file (PutObject); its s3:// address. Raises `AwsFailure`."""
+        if isinstance(content, Path):
+            with content.open("rb") as body:
+                self._call("put_object", Key=key, Body=body)
+        else:
+            self._call("put_object", Key=key, Body=content)
+        return f"s3://{self.name}/{key}"
+
+    def get(self, key: str) -> bytes:
+        """The content of an object (GetObject). Raises `Missing`, and `AwsFailure`."""
+        try:
+            answer = self._call("get_object", Key=key)
+        except AwsFailure as failure:
+            if code_of(failure) in _ABSENT:
+                raise Missing(f"There is no s3://{self.name}/{key}", action=failure.action) from failure
+            raise
+        with translated("s3:GetObject", self._place.region):
+            content: bytes = answer["Body"].read()
+        return content
+
+    def _call(self, operation: str, **parameters: object) -> dict[str, Any]:
+        return self._place.call("s3", operation, Bucket=self.name, **parameters)
+
+
+def parse_address(text: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// address. Raises `BadInput`."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        raise BadInput(f'"{text}" is not the address of an object: accepted is s3://BUCKET/KEY')
+    return found["bucket"], found["key"]
+
+
+class LastingCache:
+    """The manifest cache where no disk lasts: fetched from a bucket, and put back with what was learned."""
+
+    def __init__(self, bucket: Bucket, cache: ManifestCache) -> None:
+        """`cache` is the one at work here."""
+        self._bucket = bucket
+        self._cache = cache
+
+    def fetch(self) -> None:
+        """Take in what the bucket has. A damaged object counts as absent. Raises `AwsFailure`."""
+        try:
+            content = self._bucket.get(CACHE_KEY)
+        except Missing:
+            return
+        with tempfile.TemporaryDirectory(prefix="ecrsweep-") as folder:
+            file = Path(folder) / "fetched.sqlite3"
+            try:
+                file.write_bytes(gzip.decompress(content))
+                self._cache.merge(file)
+            except (OSError, EOFError, sqlite3.Error):
+                return
+
+    def store(self) -> None:
+        """Put the cache back; what another run has put there in the meantime is taken in first. Raises `AwsFailure`."""
+        self.fetch()
+        with tempfile.TemporaryDirectory(prefix="ecrsweep-") as folder:
+            file = Path(folder) / "stored.sqlite3"
+            self._cache.copy_to(file)
+            self._bucket.put(CACHE_KEY, gzip.compress(file.read_bytes(), compresslevel=6))

@@ -1,0 +1,112 @@
+"""The Lambda handler: `{"command": "plan"}` or `{"command": "apply"}`, or, without a command, the original's environment.
+
+An invocation that did not do all it was asked raises `Incomplete`, so that Lambda counts it as failed and alarms ring.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ecrsweep.core.errors import AwsFailure, EcrsweepError
+from ecrsweep.serverless.deadline import Deadline, OutOfTime
+from ecrsweep.serverless.run import Run, not_kept
+from ecrsweep.serverless.settings import asked_of
+from ecrsweep.wiring.exits import Exit
+from ecrsweep.wiring.original import DEFAULTS, OriginalRun, settings_of
+
+log = logging.getLogger("ecrsweep")
+
+_TIME_LIMIT: Final = "the time limit of the function came first; the next run goes on from here"
+_MEANINGS: Final = {
+    Exit.ERROR: "an error",
+    Exit.LEFT_UNDONE: "AWS refused something, or it was left undone",
+    Exit.HELD: "something was held: not everything that could use the images was read, or a limit was passed",
+}
+_ENVIRONMENT: Final = {
+    "region": "REGION", "dryrun": "DRYRUN", "imagestokeep": "IMAGES_TO_KEEP", "ignoretagsregex": "IGNORE_TAGS_REGEX",
+}  # fmt: skip
+"""The original's flags, and the names under which its function has them."""
+
+
+class Incomplete(EcrsweepError):
+    """The invocation did not do all it was asked: something was refused, a gate held, or the time was over."""
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401 - what Lambda gives
+    """Do what the event says; what came of it, JSON-able.
+
+    Raises `Incomplete` for every exit status but 0, and `EcrsweepError` for what a user can meet.
+    """
+    logging.getLogger("ecrsweep").setLevel(logging.INFO)
+    deadline = Deadline.of(context)
+    if isinstance(event, Mapping) and "command" in event:
+        return _commanded(event, deadline, getattr(context, "aws_request_id", None))
+    return _original(deadline)
+
+
+def _commanded(event: Mapping[str, Any], deadline: Deadline, request: str | None) -> dict[str, Any]:
+    run = Run(asked_of(event, os.environ), os.environ, _name(request))
+    stopped = None
+    try:
+        deadline.run(lambda: run.work(deadline.passed))
+        status = run.status()
+        if deadline.passed() and status is Exit.LEFT_UNDONE:
+            stopped = _TIME_LIMIT
+    except OutOfTime:
+        run.close()
+        status, stopped = Exit.LEFT_UNDONE, _TIME_LIMIT
+    except EcrsweepError as error:
+        run.close()
+        status, stopped = Exit.ERROR, str(error)
+    return _told(run, status, stopped)
+
+
+def _told(run: Run, status: Exit, stopped: str | None) -> dict[str, Any]:
+    """Keep the report, print its outline, and answer or raise."""
+    report = run.report(stopped) | {"status": status.value}
+    try:
+        address = run.keep(report)
+    except AwsFailure as failure:
+        log.error(not_kept(failure))  # noqa: TRY400 - the sentence says all
+        print(json.dumps(report, default=str))
+        address, status = None, status if status is not Exit.DONE else Exit.ERROR
+    outline = {
+        "status": status.value, "run": run.name, "command": report["command"], "plan": report["plan"], "report": address,
+        "summary": report.get("summary"), "deleted": run.deleted, "stopped": stopped,
+    }  # fmt: skip
+    print(json.dumps(outline))
+    if status is not Exit.DONE:
+        why = stopped or _MEANINGS[status]
+        where = f" Report: {address}" if address else ""
+        raise Incomplete(f"The run {run.name} ended with status {status.value}: {why}.{where}")
+    return outline
+
+
+def _original(deadline: Deadline) -> dict[str, Any]:
+    """Settings come from the environment, as the original's function has them. An unset `DRYRUN` means dry run."""
+    values = {flag: os.environ.get(name) or DEFAULTS[flag] for flag, name in _ENVIRONMENT.items()}
+
+    run = OriginalRun(settings_of(values))
+    try:
+        status = deadline.run(lambda: run.work(lambda: nullcontext(deadline.passed), deadline.passed))
+    except OutOfTime as error:
+        run.end(str(error))
+        status = Exit.LEFT_UNDONE
+    if status is Exit.INTERRUPTED:
+        status = Exit.LEFT_UNDONE
+    if status is not Exit.DONE:
+        raise Incomplete(f"The run ended with status {status.value}: {_MEANINGS[status]}. The log says what and why.")
+    return {"status": status.value}
+
+
+def _name(request: str | None) -> str:
+    """Sorted by time, and traceable to the invocation."""
+    moment = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    word = re.sub(r"[^A-Za-z0-9-]", "", request or "")
+    return f"{moment}-{word}" if word else moment

@@ -1,0 +1,50 @@
+"""Exit statuses, part of the public contract, and which of several wins."""
+
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import Final
+
+from ecrsweep.core.document import Footer
+from ecrsweep.core.outcomes import ApplyResult
+
+
+class Exit(IntEnum):
+    """What the exit status of a command says."""
+
+    DONE = 0
+    ERROR = 1
+    USAGE = 2
+    CANDIDATES = 3
+    """`--exit-code` was given and something can go."""
+    LEFT_UNDONE = 4
+    """AWS refused something, or it was left undone."""
+    HELD = 5
+    """A safety gate holds: a gap, a limit, a stale plan."""
+    INTERRUPTED = 130
+
+
+_ORDER: Final = (Exit.INTERRUPTED, Exit.LEFT_UNDONE, Exit.HELD, Exit.ERROR, Exit.CANDIDATES)
+
+
+def gravest(found: Iterable[Exit]) -> Exit:
+    """The one to leave with where several hold."""
+    holding = set(found)
+    return next((status for status in _ORDER if status in holding), Exit.DONE)
+
+
+def plan_statuses(footer: Footer, *, exit_code: bool) -> Iterator[Exit]:
+    """What a plan says; candidates count only where they are asked for (`--exit-code`)."""
+    if any(entry.is_gap for entry in footer.coverage) or footer.verdict is not None or footer.limited:
+        yield Exit.HELD
+    if exit_code and footer.summary.delete:
+        yield Exit.CANDIDATES
+
+
+def apply_statuses(result: ApplyResult) -> Iterator[Exit]:
+    """What an apply says."""
+    if result.interrupted:
+        yield Exit.INTERRUPTED
+    if result.left_undone:
+        yield Exit.LEFT_UNDONE
+    if result.held or any(entry.is_gap for entry in result.coverage):
+        yield Exit.HELD

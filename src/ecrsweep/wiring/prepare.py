@@ -1,0 +1,119 @@
+"""From what the user asks for to the world it is asked of: session, regions, sources, policies."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ecrsweep._version import __version__
+from ecrsweep.app import Request
+from ecrsweep.aws.cache import ManifestCache, default_cache_file
+from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.config import Settings, check_accepted_gaps, limits_of, policy_of, read_uses_files
+from ecrsweep.core.document import SavedPlan, Scope
+from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
+from ecrsweep.core.policy import Policy
+from ecrsweep.sources import installed_sources
+
+ALL_REGIONS: Final = "all"
+
+
+def open_session(settings: Settings, environ: Mapping[str, str]) -> AwsSession:
+    """The session that the settings mean. Raises `CredentialsFailure` for an unknown profile."""
+    named = [region for region in settings.regions if region != ALL_REGIONS]
+    return AwsSession(
+        profile=settings.profile,
+        endpoint_url=settings.endpoint_url,
+        region=named[0] if named else None,
+        environ=environ,
+    )
+
+
+def open_world(session: AwsSession) -> AwsWorld:
+    """The world of a session, with the manifest cache where this system keeps such things."""
+    return AwsWorld(session, ManifestCache(default_cache_file()))
+
+
+def prepare(
+    settings: Settings, environ: Mapping[str, str], session: AwsSession | None = None
+) -> tuple[AwsWorld, Request]:
+    """The world and the request that the settings mean. Settings are checked before AWS is asked anything.
+
+    Raises `BadInput` for settings that make no sense, and `AwsFailure`.
+    """
+    policies = (policy_of(settings),)
+    limits = limits_of(settings)
+    accepts = check_accepted_gaps(settings.accept_gaps)
+    _check_names(settings.skip_sources, [source.name for source in installed_sources()])
+    session = session or open_session(settings, environ)
+    scope = Scope(
+        account=session.account,
+        regions=_registry_regions(session, settings.regions),
+        repositories=settings.repositories or ("*",),
+        consumer_regions=_consumer_regions(session, settings.consumer_regions),
+        skip_sources=settings.skip_sources,
+        accept_gaps=accepts,
+        uses_files=tuple(str(Path(path).absolute()) for path in settings.uses_files),
+        limits=limits,
+        override_limits=settings.override_limits,
+    )
+    return open_world(session), request_of(scope, policies)
+
+
+def reopen(
+    saved: SavedPlan, settings: Settings, environ: Mapping[str, str], session: AwsSession | None = None
+) -> tuple[AwsWorld, Request]:
+    """The world and the request that a saved plan was made for; of the settings only session, gaps and limits count.
+
+    Raises `PlanForeign` where the credentials are of another account, and `PlanUnreadable` where the plan names images
+    outside its own scope.
+    """
+    scope = saved.header.scope
+    session = session or open_session(msgspec.structs.replace(settings, regions=scope.regions), environ)
+    if session.account != scope.account:
+        raise PlanForeign(
+            f"The plan is of account {scope.account}, the credentials are of {session.account}. Nothing was deleted"
+        )
+    strangers = {row.account for row in saved.going} - {scope.account}
+    strangers |= {row.region for row in saved.going} - set(scope.regions)
+    if strangers:
+        raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(sorted(strangers))}")
+    accepts = check_accepted_gaps(settings.accept_gaps)
+    scope = msgspec.structs.replace(
+        scope,
+        accept_gaps=tuple(dict.fromkeys((*scope.accept_gaps, *accepts))),
+        override_limits=scope.override_limits or settings.override_limits,
+    )
+    return open_world(session), request_of(scope, saved.header.policies)
+
+
+def request_of(scope: Scope, policies: tuple[Policy, ...]) -> Request:
+    """The request of a scope: all installed sources, and what its uses files say."""
+    given, coverage = read_uses_files(scope.uses_files, scope.account)
+    return Request(scope, policies, installed_sources(), __version__, given, coverage)
+
+
+def _check_names(skipped: Sequence[str], known: Sequence[str]) -> None:
+    for name in skipped:
+        if name not in known:
+            raise BadInput(f"--skip-source {name}: there is no such source. There are: {', '.join(known)}")
+
+
+def _registry_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...]:
+    if ALL_REGIONS in asked:
+        return tuple(session.enabled_regions())
+    regions = list(asked) or list(filter(None, [session.configured_region]))
+    if not regions:
+        raise BadInput("No region is given: use --region, AWS_REGION, or a region in the profile")
+    for region in regions:
+        session.require_region(region)
+    return tuple(sorted(set(regions)))
+
+
+def _consumer_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...] | None:
+    if not asked or ALL_REGIONS in asked:
+        return None
+    for region in asked:
+        session.require_region(region)
+    return tuple(sorted(set(asked)))
