@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format long clean
+.PHONY: help demo test lint format tables long lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -25,6 +25,9 @@ lint: $(STAMP)  ## Format, lint, types and imports, checked
 format: $(STAMP)  ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+tables: $(STAMP)  ## Make the tables of the documents anew that are made of the code
+	$(BIN)/python docs/tables.py
 
 long: $(STAMP)  ## The property tests over thousands of worlds
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/stories/test_worlds.py

@@ -18,7 +18,7 @@ from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import Limits, Policy, governing, matches_any
-from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Use, UseIndex
+from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Use, UseIndex
 from ecrsweep.ports import ImageStore, Source, World
 
 REGISTRY_SOURCE: Final = "ecr"
@@ -26,6 +26,9 @@ REGISTRY_SOURCE: Final = "ecr"
 
 REGIONS_SOURCE: Final = "regions"
 """The word in coverage for the list of enabled regions, where that could not be read."""
+
+EVERYWHERE: Final = "all"
+"""The region in coverage of what is asked once an account."""
 
 Progress = Callable[[str], None]
 Stop = Callable[[], bool]
@@ -57,9 +60,9 @@ def take_census(world: World, request: Request, say: Progress) -> Census:
     regions, coverage = _consumer_regions(world, request)
     coverage += request.given_coverage
     asked = []
-    for region in regions:
-        for source in request.sources:
-            skipped = _skipped(world.account, region, source, scope)
+    for source in request.sources:
+        for region in [EVERYWHERE] if source.about.once else regions:
+            skipped = _skipped(world, region, source, scope)
             if skipped is None:
                 asked.append((source, region))
             else:
@@ -230,7 +233,7 @@ def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[C
         if scope.consumer_regions is not None:
             return sorted(scope.consumer_regions), []
         gap = Coverage(
-            world.account, "all", REGIONS_SOURCE, CoverageStatus.FAILED, action=failure.action,
+            world.account, EVERYWHERE, REGIONS_SOURCE, CoverageStatus.FAILED, action=failure.action,
             error=f"the enabled regions are not known, so only those of the registries were asked: {failure}",
         )  # fmt: skip
         return sorted(scope.regions), [gap]
@@ -242,13 +245,16 @@ def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[C
         Coverage(world.account, region, source.name, CoverageStatus.SKIPPED, error=reason)
         for region in left_out
         for source in request.sources
+        if not source.about.once
     ]
 
 
-def _skipped(account: str, region: str, source: Source, scope: Scope) -> Coverage | None:
+def _skipped(world: World, region: str, source: Source, scope: Scope) -> Coverage | None:
+    """Why a source is not asked in a region; None where it is. What is off by default and not asked for is not shown."""
+    account, service = world.account, source.about.service
     if source.name in scope.skip_sources:
         return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="skipped by --skip-source")
-    if not source.offered_in(region):
+    if region != EVERYWHERE and service and not world.offers(service, region):
         return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="not offered in this region")
     return None
 
@@ -256,25 +262,33 @@ def _skipped(account: str, region: str, source: Source, scope: Scope) -> Coverag
 def _ask(world: World, source: Source, region: str) -> _Answer:
     """What one source says in one region. The last part tells that every call was refused by the organisation."""
     found: list[Use] = []
+    notes: list[str] = []
     account = world.account
-    try:
-        for use in source.uses(world.place(region)):
-            found.append(use)  # noqa: PERF402 - what came before an error still counts
-    except AwsFailure as failure:
-        entry = Coverage(
-            account, region, source.name, CoverageStatus.FAILED, len(found), str(failure), action=failure.action
+
+    def entry(status: CoverageStatus, error: str | None = None, action: str | None = None) -> Coverage:
+        return Coverage(
+            account, region, source.name, status, len(found), error, action=action, notes=tuple(dict.fromkeys(notes))
         )
-        return found, entry, isinstance(failure, ClosedByOrganization)
+
+    try:
+        for told in source.uses(world.place(world.home_region if region == EVERYWHERE else region)):
+            if isinstance(told, Note):
+                notes.append(f"{told.workload}: {told.text}" if told.workload else told.text)
+            else:
+                found.append(told)
+    except AwsFailure as failure:
+        failed = entry(CoverageStatus.FAILED, str(failure), failure.action)
+        return found, failed, isinstance(failure, ClosedByOrganization)
     except Exception as error:  # noqa: BLE001 - a source may come from anybody: whatever breaks it is a gap, not "no uses"
         message = f"{source.name} broke on an answer it did not expect: {type(error).__name__}: {error}"
-        return found, Coverage(account, region, source.name, CoverageStatus.FAILED, len(found), message), False
-    return found, Coverage(account, region, source.name, CoverageStatus.COMPLETE, len(found)), False
+        return found, entry(CoverageStatus.FAILED, message), False
+    return found, entry(CoverageStatus.COMPLETE), False
 
 
 def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
     """The coverage, where a region that the organisation closes for every source is shown as skipped: no gap."""
     open_regions = {entry.region for _, entry, closed in answers if not closed}
-    candidates = {entry.region for _, entry, _ in answers} - open_regions
+    candidates = {entry.region for _, entry, _ in answers} - open_regions - {EVERYWHERE}
     closed_regions = {region for region in candidates if world.is_closed(region)}
     return [
         msgspec.structs.replace(

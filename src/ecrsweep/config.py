@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consumer_regions: tuple[str, ...] = ()
     uses_files: tuple[str, ...] = ()
     skip_sources: tuple[str, ...] = ()
+    with_sources: tuple[str, ...] = ()
+    source_options: tuple[str, ...] = ()
     accept_gaps: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
     keep_newest: int = 100

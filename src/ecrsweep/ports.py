@@ -11,7 +11,7 @@ import msgspec
 
 from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.names import Registry
-from ecrsweep.core.uses import Use
+from ecrsweep.core.uses import Note, Use
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,8 +59,14 @@ class Place(Protocol):
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time; sources narrow the type
         """A boto3 client of this place. Its errors must pass through `calling`."""
 
-    def pages(self, service: str, operation: str, key: str, /, **parameters: object) -> Iterator[Any]:
-        """The items under `key` of all pages of a paginated call, errors translated."""
+    def pages(
+        self, service: str, operation: str, key: str, /, *, absent_is_empty: bool = False, **parameters: object
+    ) -> Iterator[Any]:
+        """The items under `key` of all pages of a paginated call, errors translated.
+
+        A page without `key` is `Malformed`, because silence is not "none"; `absent_is_empty` is for the few
+        services that leave an empty list out.
+        """
 
     def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
         """One call by its Python name (`describe_tasks`), errors translated."""
@@ -69,11 +75,32 @@ class Place(Protocol):
         """`work` of each item, side by side, answers in the order of the items. The first error is raised."""
 
 
+class About(msgspec.Struct, frozen=True):
+    """What people should know of a source; docs/sources.md is made of it."""
+
+    system: str
+    """Its name as AWS or its makers write it: "AWS Lambda"."""
+    calls: str
+    """Which calls it makes, in words."""
+    keeps: str
+    """Where in which resources an image stands."""
+    unknowable: str
+    """What no call can tell."""
+    service: str = ""
+    """botocore's name of the service, to find out where it is offered; "" where that is no question."""
+    bulk: bool = True
+    """False where there is a call an item: slower in large accounts."""
+    by_default: bool = True
+    """False where it is asked only with `--with-source`."""
+    once: bool = False
+    """True where it is asked once an account, not in every region."""
+
+
 class Source(Protocol):
     """A reader of uses: one system. Registered under the entry point group `ecrsweep.sources`.
 
-    A source yields as it finds: what it found before an error still protects. It raises
-    `ClosedByOrganization` only where every call it tried was refused so.
+    A source yields as it finds: what it found before an error still protects. It raises `ClosedByOrganization` only
+    where every call it tried was refused so. Whatever else it raises is a gap, never "no uses".
     """
 
     @property
@@ -84,11 +111,12 @@ class Source(Protocol):
     def actions(self) -> tuple[str, ...]:
         """The IAM actions that it needs, all of them read-only."""
 
-    def offered_in(self, region: str) -> bool:
-        """False where AWS does not offer the system at all."""
+    @property
+    def about(self) -> About:
+        """What people should know of it."""
 
-    def uses(self, place: Place) -> Iterator[Use]:
-        """Every use in this account and region."""
+    def uses(self, place: Place) -> Iterator[Use | Note]:
+        """Every use in this account and region, and notes of what cannot be known there."""
 
 
 class World(Protocol):
@@ -98,6 +126,10 @@ class World(Protocol):
     def account(self) -> str:
         """The account of the credentials."""
 
+    @property
+    def home_region(self) -> str:
+        """A region that answers what holds for all regions."""
+
     def enabled_regions(self) -> Sequence[str]:
         """The regions that this account has switched on, sorted."""
 
@@ -106,6 +138,9 @@ class World(Protocol):
 
     def place(self, region: str) -> Place:
         """The place where sources read in a region."""
+
+    def offers(self, service: str, region: str) -> bool:
+        """False where AWS is sure not to offer a service in a region: botocore's table and the name service agree."""
 
     def is_closed(self, region: str) -> bool:
         """True where a service control policy refuses even to list repositories there."""

@@ -4,6 +4,7 @@ Profiles, SSO, `AWS_*` variables and endpoints are botocore's business and work 
 made once a service and region, and shared by threads.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ from ecrsweep._version import __version__
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
+from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.pool import ordered_map
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
 from ecrsweep.core.names import Registry
@@ -56,9 +58,12 @@ class AwsSession:
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
         self._endpoint_url = endpoint_url
+        self._environ = environ
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
+        self._offered: dict[tuple[str, str], bool] = {}
+        self.pace = Pace()
         self._closed = False
         self._first_region = region or self.configured_region or "us-east-1"
 
@@ -113,6 +118,39 @@ class AwsSession:
     def known_regions(self, service: str) -> list[str]:
         """The regions of this partition that botocore knows to offer a service, sorted."""
         return sorted(self._boto.get_available_regions(service, self.partition_of(self._first_region)))
+
+    def offers(self, service: str, region: str) -> bool:
+        """Whether a service may answer in a region. False only where botocore's table and the name service agree on no."""
+        if region in self._boto.get_available_regions(service, self.partition_of(region)):
+            return True
+        with self._lock:
+            known = self._offered.get((service, region))
+        if known is None:
+            known = self._has_endpoint(service, region)
+            with self._lock:
+                self._offered[service, region] = known
+        return known
+
+    def _has_endpoint(self, service: str, region: str) -> bool:
+        """Whether a service's host name in a region exists. Only "there is no such name" is a no; no answer is none.
+
+        Where another endpoint is asked instead of AWS, the name service has no say.
+        """
+        if self._has_other_endpoint(service):
+            return False
+        resolver = self._boto._session.get_component("endpoint_resolver")  # noqa: SLF001 - boto3 has no other way to it
+        found = resolver.construct_endpoint(service, region, self.partition_of(region)) or {}
+        try:
+            socket.getaddrinfo(found.get("hostname") or f"{service}.{region}.amazonaws.com", 443)
+        except socket.gaierror as error:
+            return error.errno != socket.EAI_NONAME
+        return True
+
+    def _has_other_endpoint(self, service: str) -> bool:
+        if self._endpoint_url:
+            return True
+        name = service.upper().replace("-", "_")
+        return bool({"AWS_ENDPOINT_URL", f"AWS_ENDPOINT_URL_{name}"} & self._environ.keys())
 
     def require_region(self, region: str) -> None:
         """Raise `BadInput` for a region that does not exist or is not switched on, where that can be known."""
@@ -186,27 +224,33 @@ class AwsPlace:
     def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
         """One call by its Python name, errors translated."""
         client = self.client(service)
-        with translated(action_of(client, operation), self.region):
+        action = action_of(client, operation)
+        self._session.pace.wait(action, self.region)
+        with translated(action, self.region):
             answer: dict[str, Any] = getattr(client, operation)(**parameters)
-            self._session.allowed_actions.add(action_of(client, operation))
+            self._session.allowed_actions.add(action)
             return answer
 
-    def pages(self, service: str, operation: str, key: str, /, **parameters: object) -> Iterator[Any]:
+    def pages(
+        self, service: str, operation: str, key: str, /, *, absent_is_empty: bool = False, **parameters: object
+    ) -> Iterator[Any]:
         """The items under `key` of all pages. A page without that key is `Malformed`: silence is not "none"."""
-        action = action_of(self.client(service), operation)
+        client = self.client(service)
+        action = action_of(client, operation)
+        asks, tells = _tokens(client, operation)
         seen: set[str] = set()
         while True:
             page = self.call(service, operation, **parameters)
-            if key not in page:
+            if key not in page and not absent_is_empty:
                 raise Malformed(f"{action} in {self.region} answered a page without {key}", action=action)
-            yield from page[key]
-            token = page.get("nextToken")
+            yield from page.get(key) or ()
+            token = page.get(tells)
             if not token:
                 return
             if token in seen:
                 raise Malformed(f"{action} in {self.region} answered the same page twice", action=action)
             seen.add(token)
-            parameters["nextToken"] = token
+            parameters[asks] = token
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, a few at a time, answers in order."""
@@ -243,6 +287,15 @@ class AwsWorld:
         """The place where sources read in a region."""
         return AwsPlace(self._session, region)
 
+    @property
+    def home_region(self) -> str:
+        """A region that answers what holds for all regions."""
+        return self._session.home_region
+
+    def offers(self, service: str, region: str) -> bool:
+        """False where AWS is sure not to offer a service in a region: botocore's table and the name service agree."""
+        return self._session.offers(service, region)
+
     def is_closed(self, region: str) -> bool:
         """True where a service control policy refuses even to list repositories there."""
         try:
@@ -261,6 +314,20 @@ class AwsWorld:
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
     """The IAM action of a call by its Python name: `ecs:ListTasks` for `list_tasks`."""
     return f"{client.meta.service_model.signing_name}:{client.meta.method_to_api_mapping[operation]}"
+
+
+def _tokens(client: Any, operation: str) -> tuple[str, str]:  # noqa: ANN401 - botocore builds clients at run time
+    """The members in which a paginated call takes and gives its token: by botocore's table, else by what its model has."""
+    if client.can_paginate(operation):
+        table = client.get_paginator(operation)._pagination_cfg  # noqa: SLF001 - botocore keeps the table there
+        if isinstance(table["input_token"], str) and isinstance(table["output_token"], str):
+            return table["input_token"], table["output_token"]
+    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    asks, tells = shape.input_shape.members, shape.output_shape.members
+    for token in ("nextToken", "NextToken", "nextPageToken"):
+        if token in asks and token in tells:
+            return token, token
+    return "nextToken", "nextToken"
 
 
 def _refuse_what_is_not_json(response_dict: Mapping[str, Any], **_: object) -> None:

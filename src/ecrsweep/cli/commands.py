@@ -37,6 +37,10 @@ _evidence = _all_of(
                  help="Further images in use: a uses file or a JSON list of names; repeatable."),
     click.option("--skip-source", "skip_sources", multiple=True, metavar="NAME",
                  help="Do not ask this source; repeatable. Shown as skipped."),
+    click.option("--with-source", "with_sources", multiple=True, metavar="NAME",
+                 help="Also ask this source, which is off by default; repeatable."),
+    click.option("--source-option", "source_options", multiple=True, metavar="NAME.KEY=VALUE",
+                 help="An option of a source, such as cloudtrail.days=30; repeatable."),
     click.option("--accept-gap", "accept_gaps", multiple=True, metavar="SOURCE[@ACCOUNT][/REGION]",
                  help="Go ahead although this could not be read; repeatable."),
 )  # fmt: skip

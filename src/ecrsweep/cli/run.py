@@ -141,6 +141,7 @@ _OF_THE_PLAN: Final = frozenset(
     {
         "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "max_fraction",
         "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
+        "with_sources", "source_options",
     }
 )  # fmt: skip
 

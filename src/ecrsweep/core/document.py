@@ -32,6 +32,8 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repositories: tuple[str, ...] = ("*",)
     consumer_regions: tuple[str, ...] | None = None
     skip_sources: tuple[str, ...] = ()
+    with_sources: tuple[str, ...] = ()
+    source_options: tuple[str, ...] = ()
     accept_gaps: tuple[str, ...] = ()
     uses_files: tuple[str, ...] = ()
     limits: Limits = Limits()
@@ -146,7 +148,7 @@ def decision_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
 
 
 def coverage_document(entry: Coverage) -> dict[str, Any]:
-    """A coverage entry as JSON-able data; `accepted` stands only where a gap was accepted."""
+    """A coverage entry as JSON-able data; `accepted` stands only where a gap was accepted, `notes` where there are some."""
     document: dict[str, Any] = {
         "account": entry.account,
         "region": entry.region,
@@ -155,7 +157,8 @@ def coverage_document(entry: Coverage) -> dict[str, Any]:
         "uses": entry.uses,
         "error": entry.error,
     }
-    return document | ({"accepted": True} if entry.accepted else {})
+    document |= {"accepted": True} if entry.accepted else {}
+    return document | ({"notes": list(entry.notes)} if entry.notes else {})
 
 
 def unresolved_document(use: Use) -> dict[str, str]:

@@ -28,7 +28,8 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     `digest` is what a running container reports of itself. `resolved_from` and `resolved_until` bound
     the moment at which a workload that is known by a tag alone had its tag resolved: None, None for a
     workload that resolves its name when it starts, such as a task definition. `ended` marks a
-    workload that will not pull again.
+    workload that will not pull again. `anywhere` tells that `digest` counts in every repository of `region`, because the
+    workload does not say in which it is.
     """
 
     image: str
@@ -41,11 +42,19 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     resolved_from: float | None = None
     resolved_until: float | None = None
     ended: bool = False
+    anywhere: bool = False
 
     @property
     def described(self) -> str:
         """Workload and place in it, for a reason's detail."""
         return f"{self.workload} {self.where}".rstrip()
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something that a source cannot know or wants to be looked at, in a sentence: a warning, never a permission."""
+
+    text: str
+    workload: str = ""
 
 
 class CoverageStatus(StrEnum):
@@ -60,7 +69,8 @@ class Coverage(msgspec.Struct, frozen=True):
     """How the reading of one source in one account and region ended.
 
     `error` is a sentence: why it failed, or by whom it was skipped. `accepted` is True where the user
-    named this gap as acceptable. `action` is the IAM action that was refused, where one was.
+    named this gap as acceptable. `action` is the IAM action that was refused, where one was. `notes` are what the
+    source could not know although it was read.
     """
 
     account: str
@@ -71,6 +81,7 @@ class Coverage(msgspec.Struct, frozen=True):
     error: str | None = None
     accepted: bool = False
     action: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_gap(self) -> bool:
@@ -120,11 +131,15 @@ class UseIndex:
         self._by_repository: dict[Repository, list[_Name]] = defaultdict(list)
         self._by_alias_path: dict[str, list[_Name]] = defaultdict(list)
         self._anywhere: dict[str, list[Use]] = defaultdict(list)
+        self._in_region: dict[tuple[str, str], list[Use]] = defaultdict(list)
         self.unreadable: list[Use] = []
         self.foreign = 0
         grouped: dict[tuple[str, str | None], list[Use]] = defaultdict(list)
         for use in uses:
-            grouped[use.image, use.digest].append(use)
+            if use.anywhere and use.digest:
+                self._in_region[use.region, use.digest].append(use)
+            if use.image or not use.anywhere:
+                grouped[use.image, use.digest].append(use)
         for (text, observed), group in grouped.items():
             self._file(text, observed, group)
 
@@ -157,6 +172,10 @@ class UseIndex:
             moved += _moved(name, tags)
         for digest in self._anywhere.keys() & held.keys():
             matched.reasons[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
+        region = repository.registry.region
+        for digest in held:
+            for use in self._in_region.get((region, digest), ()):
+                matched.reasons[digest].append(Reason(Code.IN_USE, f"{use.described} (by digest, whatever its name)"))
         if moved:
             _protect_earlier(moved, held.values(), matched)
         return Matched({digest: _distinct(reasons) for digest, reasons in matched.reasons.items()}, matched.unresolved)

@@ -4,6 +4,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from ecrsweep.emulator.wire import Wire
+
 
 @dataclass(frozen=True)
 class Call:
@@ -14,6 +16,8 @@ class Call:
     account: str
     region: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    wire: Wire | None = field(default=None, compare=False, repr=False)
+    """How to answer it, where a script does."""
 
 
 class Calls:

@@ -28,6 +28,7 @@ from ecrsweep.emulator.ecs import EcsState
 from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
+from ecrsweep.emulator.scripted import Scripts
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGIONS: Final = (
@@ -86,6 +87,7 @@ class Emulator:
         self.latency = 0.0
         self.ecr = EcrState(self.clock, self.account, self.region)
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
+        self.scripts = Scripts(self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
 
@@ -150,7 +152,7 @@ class Emulator:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
         """What a request gets. Raises `_Dropped` where the connection is to be closed instead."""
-        call = self._understood(headers, body)
+        call = self._understood(method, path, headers, body)
         self.calls.add(call)
         if self.latency:
             time.sleep(self.latency)
@@ -165,7 +167,7 @@ class Emulator:
         return answer
 
     def _answered(self, call: Call, faults: Sequence[Fault], from_moto: Callable[[], _Answer]) -> _Answer:
-        is_json = call.service in {"ecr", "ecs"}
+        is_json = call.service in {"ecr", "ecs"} or call.wire is not None
         try:
             if call.region in self.disabled_regions:
                 raise _BAD_TOKEN
@@ -173,11 +175,16 @@ class Emulator:
                 raise AwsError("ThrottlingException", "Rate exceeded")
             if not is_json:
                 return self._who_and_where(call) or from_moto()
+            if call.wire is not None:
+                told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
+                return _Answer(200, json.dumps(told).encode())
             return _Answer(200, json.dumps(self._operate(call, faults)).encode())
         except AwsError as error:
             return _json_error(error) if is_json else _xml_error(error)
         except KeyError as error:
             return _json_error(AwsError("InvalidParameterException", f"{error} is required"))
+        except ValueError as error:
+            return _json_error(AwsError("EmulatorMisuse", str(error)))
 
     def _operate(self, call: Call, faults: Sequence[Fault]) -> dict[str, Any]:
         refused = {digest: code for fault in faults for digest, code in fault.failures.items()}
@@ -189,7 +196,7 @@ class Emulator:
             raise AwsError("UnknownOperationException", f"{call.operation} is not known here")
         return operate(call.account, call.region, call.parameters)
 
-    def _understood(self, headers: dict[str, str], body: bytes) -> Call:
+    def _understood(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Call:
         """Who asks what: the signature says account, region and service, the target or action says the operation."""
         signed = _SCOPE.search(headers.get("authorization", ""))
         key = _KEY.fullmatch(signed["key"]) if signed else None
@@ -199,6 +206,10 @@ class Emulator:
         if prefix in _TARGETS:
             return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
         service = signed["service"] if signed else "unknown"
+        scripted = self.scripts.find(service, method, path, headers.get("x-amz-target", ""))
+        if scripted is not None:
+            wire, name = scripted
+            return Call(wire.service, name, account, region, wire.parameters(method, path, body), wire)
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
         return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
 
@@ -304,7 +315,8 @@ def _before(fault: Fault, call: Call) -> _Answer | None:
             fault.run(call)
         case "error":
             error = AwsError(fault.code, fault.message.replace("*:*", f"{call.service}:{call.operation}"), fault.status)
-            return _json_error(error) if call.service in {"ecr", "ecs"} else _xml_error(error)
+            is_json = call.service in {"ecr", "ecs"} or call.wire is not None
+            return _json_error(error) if is_json else _xml_error(error)
         case "html":
             return _Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
     return None

@@ -47,6 +47,7 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
         if entry.status is CoverageStatus.FAILED:
             accepted = " (accepted)" if entry.accepted else ""
             lines.append(f"GAP{accepted}: {entry.place}: {entry.error}")
+    lines += (f"Note: {entry.place}: {note}" for entry in coverage for note in entry.notes)
     return lines
 
 

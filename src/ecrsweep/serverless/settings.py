@@ -16,7 +16,7 @@ PREFIX: Final = "ECRSWEEP_"
 BUCKET_VARIABLE: Final = "ECRSWEEP_BUCKET"
 _LISTS: Final = frozenset(
     {
-        "regions", "consumer_regions", "uses_files", "skip_sources", "accept_gaps", "repositories", "keep_tags",
+        "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps", "repositories", "keep_tags",
         "keep_tag_regexes",
     }
 )  # fmt: skip

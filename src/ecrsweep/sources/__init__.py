@@ -3,29 +3,75 @@
 A third party adds a source by installing a package that registers one in the group.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
 from ecrsweep.sources.ecs import EcsSource
 
 GROUP: Final = "ecrsweep.sources"
+OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+"""Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
+
+
+class Adjustable(Protocol):
+    """A source that takes options (`--source-option NAME.KEY=VALUE`)."""
+
+    def with_options(self, options: Mapping[str, str]) -> Source:
+        """The same source with these options. Raises `BadInput` for a key or value that it does not know."""
 
 
 def installed_sources() -> tuple[Source, ...]:
     """Every source that is installed, by name.
 
-    Those of this package are here even where its metadata is not (a zip that was put together by hand):
-    without them nothing would seem to be in use. Raises `BadInput` for one that cannot be loaded,
+    Without those of this package nothing would seem to be in use. Raises `BadInput` for one that cannot be loaded,
     because not asking it would be a silent gap.
     """
-    found: dict[str, Source] = {"ecs": EcsSource()}
+    found: dict[str, Source] = {name: make() for name, make in OWN.items()}
     for point in entry_points(group=GROUP):
         if point.name not in found:
             found[point.name] = _loaded(point.name, point.value, point.load)
     return tuple(found[name] for name in sorted(found))
+
+
+def chosen_sources(with_sources: Sequence[str], options: Sequence[str]) -> tuple[Source, ...]:
+    """The sources that are asked by default and those of `with_sources`, with their options ("NAME.KEY=VALUE").
+
+    Raises `BadInput` for a name or option that does not exist.
+    """
+    installed = {source.name: source for source in installed_sources()}
+    given = _options_by_source(options)
+    for name in (*with_sources, *given):
+        if name not in installed:
+            raise BadInput(f"There is no source {name}. There are: {', '.join(installed)}")
+    return tuple(
+        _adjusted(source, given.get(name, {}))
+        for name, source in installed.items()
+        if source.about.by_default or name in with_sources or name in given
+    )
+
+
+def _options_by_source(options: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for option in options:
+        where, equals, value = option.partition("=")
+        name, dot, key = where.partition(".")
+        if not (equals and dot and name and key):
+            raise BadInput(
+                f'"{option}" is not an option of a source: accepted is NAME.KEY=VALUE, such as cloudtrail.days=30'
+            )
+        found.setdefault(name, {})[key] = value
+    return found
+
+
+def _adjusted(source: Source, options: Mapping[str, str]) -> Source:
+    if not options:
+        return source
+    if not hasattr(source, "with_options"):
+        raise BadInput(f"The source {source.name} has no options, and was given {', '.join(options)}")
+    return cast("Adjustable", source).with_options(options)
 
 
 def _loaded(name: str, where: str, load: Callable[[], Callable[[], Source]]) -> Source:

@@ -14,7 +14,7 @@ import msgspec
 from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Malformed, Missing
 from ecrsweep.core.uses import Use
-from ecrsweep.ports import Place
+from ecrsweep.ports import About, Place
 
 NAME: Final = "ecs"
 NEWEST_REVISIONS: Final = 3
@@ -49,13 +49,27 @@ class EcsSource:
         "ecs:ListTasks",
     )
 
+    about = About(
+        system="Amazon ECS",
+        calls=(
+            "ListClusters; ListTasks (running and stopped), DescribeTasks; ListServices, DescribeServices; "
+            "ListServiceDeployments, DescribeServiceDeployments, DescribeServiceRevisions; ListTaskDefinitions, "
+            "DescribeTaskDefinition"
+        ),
+        keeps=(
+            "every container of every task, under the name it reports and the one its task definition gives, with the "
+            "digest it reports; what every deployment, task set and service revision of a service starts, at whatever "
+            "count; the revisions of the newest deployment that succeeded and of all since, with those that they replaced "
+            "and would roll back to; the newest 3 ACTIVE revisions of every family"
+        ),
+        unknowable="a task definition that somebody registers and runs after the plan: the grace of 24 hours is for that",
+        service="ecs",
+        bulk=False,
+    )
+
     def __init__(self, newest_revisions: int = NEWEST_REVISIONS) -> None:
         """`newest_revisions` of every family count as in use, whether something runs them or not."""
         self._newest_revisions = newest_revisions
-
-    def offered_in(self, region: str) -> bool:  # noqa: ARG002 - ECS is offered wherever ECR is
-        """ECS is part of every region."""
-        return True
 
     def uses(self, place: Place) -> Iterator[Use]:
         """Uses of tasks first, then of services, then of task definitions. Raises `AwsFailure` after what could be read."""

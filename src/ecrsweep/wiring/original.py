@@ -23,7 +23,7 @@ from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.plan import RepositoryPlan, Summary
 from ecrsweep.core.policy import Policy
 from ecrsweep.reports.words import coverage_lines, printable
-from ecrsweep.sources import installed_sources
+from ecrsweep.sources import chosen_sources
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest
 from ecrsweep.wiring.grants import lacking, statement
 from ecrsweep.wiring.prepare import open_world
@@ -81,7 +81,7 @@ class OriginalRun:
         """
         settings = self._settings
         session = AwsSession(region=settings.regions[0] if settings.regions else None, environ=os.environ)
-        self._session, world, sources = session, open_world(session), installed_sources()
+        self._session, world, sources = session, open_world(session), chosen_sources((), ())
         scope = Scope(account=session.account, regions=_regions(session, settings.regions))
         request = Request(scope, (settings.policy,), sources, __version__)
         run = PlanRun(world, request, take_census(world, request, _silent), time.time())

@@ -14,7 +14,7 @@ from ecrsweep.config import Settings, check_accepted_gaps, limits_of, policy_of,
 from ecrsweep.core.document import SavedPlan, Scope
 from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
 from ecrsweep.core.policy import Policy
-from ecrsweep.sources import installed_sources
+from ecrsweep.sources import chosen_sources, installed_sources
 
 ALL_REGIONS: Final = "all"
 
@@ -46,6 +46,7 @@ def prepare(
     limits = limits_of(settings)
     accepts = check_accepted_gaps(settings.accept_gaps)
     _check_names(settings.skip_sources, [source.name for source in installed_sources()])
+    chosen_sources(settings.with_sources, settings.source_options)
     session = session or open_session(settings, environ)
     scope = Scope(
         account=session.account,
@@ -53,6 +54,8 @@ def prepare(
         repositories=settings.repositories or ("*",),
         consumer_regions=_consumer_regions(session, settings.consumer_regions),
         skip_sources=settings.skip_sources,
+        with_sources=settings.with_sources,
+        source_options=settings.source_options,
         accept_gaps=accepts,
         uses_files=tuple(str(Path(path).absolute()) for path in settings.uses_files),
         limits=limits,
@@ -89,9 +92,10 @@ def reopen(
 
 
 def request_of(scope: Scope, policies: tuple[Policy, ...]) -> Request:
-    """The request of a scope: all installed sources, and what its uses files say."""
+    """The request of a scope: the sources that it is asked of, and what its uses files say. Raises `BadInput`."""
     given, coverage = read_uses_files(scope.uses_files, scope.account)
-    return Request(scope, policies, installed_sources(), __version__, given, coverage)
+    sources = chosen_sources(scope.with_sources, scope.source_options)
+    return Request(scope, policies, sources, __version__, given, coverage)
 
 
 def _check_names(skipped: Sequence[str], known: Sequence[str]) -> None:

@@ -1,0 +1,53 @@
+"""Makes the tables of the documents that are made of the code; `--check` only tells whether they are up to date."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from ecrsweep.sources import OWN
+
+DOCS: Final = Path(__file__).parent
+BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
+END: Final = "<!-- end -->\n"
+
+
+def sources_table() -> str:
+    """One row a source of this package."""
+    rows = [
+        "| source | system | calls | IAM actions | what is kept | what cannot be known |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, make in sorted(OWN.items()):
+        source = make()
+        about = source.about
+        off = "" if about.by_default else " (with `--with-source` only)"
+        actions = ", ".join(f"`{action}`" for action in source.actions) or "none"
+        calls = about.calls + ("" if about.bulk else " (a call an item)")
+        rows.append(f"| `{name}`{off} | {about.system} | {calls} | {actions} | {about.keeps} | {about.unknowable} |")
+    return "\n".join(rows) + "\n"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {"sources.md": sources_table}
+
+
+def main() -> int:
+    """Write, or with `--check` compare; 1 where something is not up to date."""
+    stale = []
+    for name, table in TABLES.items():
+        file = DOCS / name
+        text = file.read_text()
+        before, rest = text.split(BEGIN)
+        new = before + BEGIN + table() + END + rest.split(END, 1)[1]
+        if new != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                file.write_text(new)
+    if stale and "--check" in sys.argv:
+        print(f"not up to date: {', '.join(stale)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
