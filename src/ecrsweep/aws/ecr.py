@@ -215,6 +215,7 @@ def _image(detail: Mapping[str, Any]) -> Image:
             size_bytes=detail.get("imageSizeInBytes", 0),
             subject=detail.get("subjectManifestDigest"),
             status=detail.get("imageStatus", Status.ACTIVE),
+            archived_at=_seconds(detail.get("lastArchivedAt")),
         )
     except (KeyError, ValueError) as error:
         raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error
