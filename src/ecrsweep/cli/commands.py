@@ -133,6 +133,27 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
 
 
 @root.command()
+@_session
+@_evidence
+@click.option(
+    "--repository",
+    "repositories",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only repositories that match this glob; repeatable.",
+)
+@_output
+@click.option("--all", "all_of_them", is_flag=True, help="Also show what the policies take that nothing known uses.")
+@click.option("--preview", is_flag=True, help="Also ask AWS to preview its policies, and show where it differs.")
+@click.option("--exit-code", is_flag=True, help="Exit with 3 when an image in use is about to be taken.")
+def guard(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Show the images in use that the AWS lifecycle policies in place are about to expire or archive."""
+    from ecrsweep.cli.lifecycle import run_guard  # noqa: PLC0415 - boto3 takes its time
+
+    return run_guard(flags)
+
+
+@root.command()
 @click.option("--keep-running", is_flag=True, help="Stay up, so that every other command can be tried against it.")
 @click.option("--port", type=int, default=0, metavar="PORT", help="Listen here; 0 takes a free port.")
 @click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True)

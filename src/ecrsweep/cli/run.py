@@ -48,7 +48,7 @@ Flags = dict[str, Any]
 def run_plan(flags: Flags) -> int:
     """`ecrsweep plan`."""
     voice = Voice(flags)
-    world, request = _prepared(flags)
+    world, request = prepared(flags)
     with ExitStack() as stack:
         reports: list[PlanReport] = [_plan_report(flags)]
         if flags["save"]:
@@ -73,7 +73,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
             "apply asks before it deletes, and there is no terminal to ask on: add --yes to go ahead without"
         )
     if file is None:
-        world, request = _prepared(flags)
+        world, request = prepared(flags)
         saved, status = _planned_now(world, request, flags, voice)
     else:
         world, request, saved = _read_saved(file, flags, typed)
@@ -98,7 +98,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
 def run_uses(flags: Flags) -> int:
     """`ecrsweep uses`."""
     voice = Voice(flags)
-    world, request = _prepared(flags)
+    world, request = prepared(flags)
     with voice.working("Reading what is in use"):
         census = take_census(world, request, voice.say)
     run = PlanRun(world, request, census, time.time())
@@ -124,7 +124,7 @@ def run_explain(image: str, flags: Flags) -> int:
     repository = asked.repository
     if repository.registry.account != session.account:
         raise BadInput(f"{image} is of account {repository.registry.account}, the credentials are of {session.account}")
-    world, request = _prepared(flags | {"regions": (repository.registry.region,)}, session)
+    world, request = prepared(flags | {"regions": (repository.registry.region,)}, session)
     with voice.working("Reading what is in use"):
         census = take_census(world, request, voice.say)
         run = PlanRun(world, request, census, time.time())
@@ -153,7 +153,8 @@ def _settings(flags: Flags) -> Settings:
     )
 
 
-def _prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
+def prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
+    """The world and the request that the flags of a command mean. Raises `BadInput`, and `AwsFailure`."""
     return prepare(_settings(flags), dict(os.environ), session)
 
 

@@ -12,10 +12,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from ecrsweep.core.decisions import Reason
 from ecrsweep.core.errors import BadInput
-from ecrsweep.core.images import Image, Status
+from ecrsweep.core.graph import build_graph, reached
+from ecrsweep.core.images import Image, Inventory, Status
+from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY
 
+GUARD_FORMAT: Final = "ecrsweep.guard/1"
 MOST_RULES: Final = 50
 MOST_WILDCARDS: Final = 4
 
@@ -76,6 +80,32 @@ class Taken(msgspec.Struct, frozen=True):
     action: Literal["expire", "transition"]
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """An image that AWS will take although something uses it: which rule does it, and who uses it.
+
+    `used_by` is empty where nothing does, and only everything that goes was asked for.
+    """
+
+    repository: Repository
+    image: Image
+    taken: Taken
+    used_by: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """JSON-able."""
+        registry = self.repository.registry
+        return {
+            "account": registry.account,
+            "region": registry.region,
+            "repository": self.repository.name,
+            "digest": self.image.digest,
+            "tags": sorted(self.image.tags),
+            "rule": self.taken.rule,
+            "action": self.taken.action,
+            "used_by": list(self.used_by),
+        }
+
+
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: tuple[Rule, ...]
 
@@ -117,6 +147,27 @@ def evaluate_lifecycle(
         if owner is not None and image.digest in marks[owner]:
             taken[image.digest] = Taken(rules[owner].rule_priority, rules[owner].action.type)
     return _without_children_of_the_living(taken, held, edges)
+
+
+def find_endangered(
+    inventory: Inventory, used: Mapping[str, Sequence[Reason]], rules: Sequence[Rule], now: float
+) -> list[Finding]:
+    """Everything of a repository that AWS will take, newest push first; who uses it, where something does.
+
+    `used` are the reasons that uses give, by digest. What an image in use contains is in use with it: it could not run
+    without.
+    """
+    graph = build_graph(inventory.images, inventory.edges)
+    users: dict[str, set[str]] = defaultdict(set)
+    for digest, reasons in used.items():
+        for needed in reached([digest], graph.children_of):
+            users[needed] |= {reason.detail for reason in reasons}
+    taken = evaluate_lifecycle(rules, inventory.images, inventory.edges, now)
+    return [
+        Finding(inventory.repository, image, taken[image.digest], tuple(sorted(users.get(image.digest, ()))))
+        for image in sorted(inventory.images, key=_newest_first)
+        if image.digest in taken
+    ]
 
 
 def _marked(rule: Rule, images: Sequence[Image], now: float) -> set[str]:
