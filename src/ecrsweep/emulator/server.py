@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -52,6 +52,20 @@ class _Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class Request:
+    """A request as it came in; the names of headers in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Gate = Callable[[Request], AwsError | None]
+"""Looks at a request before it is answered; an error is what the caller gets instead of an answer."""
+
+
 class _Dropped(Exception):
     """The connection is to be closed without an answer."""
 
@@ -84,6 +98,7 @@ class Emulator:
     def reset(self) -> None:
         """Forget everything that was built, asked or ordered; listen on."""
         self.calls, self.faults = Calls(), Faults()
+        self.gate: Gate | None = None
         self.latency = 0.0
         self.ecr = EcrState(self.clock, self.account, self.region)
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
@@ -154,6 +169,9 @@ class Emulator:
         """What a request gets. Raises `_Dropped` where the connection is to be closed instead."""
         call = self._understood(method, path, headers, body)
         self.calls.add(call)
+        refusal = self.gate(Request(method, path, headers, body)) if self.gate is not None else None
+        if refusal is not None:
+            return _error(call, refusal)
         if self.latency:
             time.sleep(self.latency)
         faults = self.faults.matching(call)
@@ -167,20 +185,19 @@ class Emulator:
         return answer
 
     def _answered(self, call: Call, faults: Sequence[Fault], from_moto: Callable[[], _Answer]) -> _Answer:
-        is_json = call.service in {"ecr", "ecs"} or call.wire is not None
         try:
             if call.region in self.disabled_regions:
                 raise _BAD_TOKEN
             if not self._throttles.allows(call):
                 raise AwsError("ThrottlingException", "Rate exceeded")
-            if not is_json:
+            if not _speaks_json(call):
                 return self._who_and_where(call) or from_moto()
             if call.wire is not None:
                 told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
                 return _Answer(200, json.dumps(told).encode())
             return _Answer(200, json.dumps(self._operate(call, faults)).encode())
         except AwsError as error:
-            return _json_error(error) if is_json else _xml_error(error)
+            return _error(call, error)
         except KeyError as error:
             return _json_error(AwsError("InvalidParameterException", f"{error} is required"))
         except ValueError as error:
@@ -268,6 +285,12 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
         wbufsize = -1
 
+        def handle_expect_100(self) -> bool:
+            """Tell a client at once to go on: it waits a second for that before each upload."""
+            goes_on = super().handle_expect_100()
+            self.wfile.flush()
+            return goes_on
+
         def _respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -315,8 +338,7 @@ def _before(fault: Fault, call: Call) -> _Answer | None:
             fault.run(call)
         case "error":
             error = AwsError(fault.code, fault.message.replace("*:*", f"{call.service}:{call.operation}"), fault.status)
-            is_json = call.service in {"ecr", "ecs"} or call.wire is not None
-            return _json_error(error) if is_json else _xml_error(error)
+            return _error(call, error)
         case "html":
             return _Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
     return None
@@ -332,6 +354,15 @@ def _after(fault: Fault, call: Call, answer: _Answer) -> _Answer:
         case "after" if fault.run is not None:
             fault.run(call)
     return answer
+
+
+def _speaks_json(call: Call) -> bool:
+    return call.service in {"ecr", "ecs"} or call.wire is not None
+
+
+def _error(call: Call, error: AwsError) -> _Answer:
+    """An error in the protocol of the service that was asked."""
+    return _json_error(error) if _speaks_json(call) else _xml_error(error)
 
 
 def _json_error(error: AwsError) -> _Answer:
