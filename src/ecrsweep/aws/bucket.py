@@ -19,7 +19,8 @@ ACTIONS: Final = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
 """What reading and writing need of IAM. Without ListBucket, S3 answers "denied" for an object that does not exist."""
 
 CACHE_KEY: Final = "state/manifests.sqlite3.gz"
-_ADDRESS: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
+_NAME: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_ADDRESS: Final = re.compile(rf"s3://(?P<bucket>{_NAME})/(?P<key>.+)")
 _ABSENT: Final = frozenset({"NoSuchKey", "404"})
 
 
@@ -62,6 +63,15 @@ def parse_address(text: str) -> tuple[str, str]:
     if found is None:
         raise BadInput(f'"{text}" is not the address of an object: accepted is s3://BUCKET/KEY')
     return found["bucket"], found["key"]
+
+
+def check_name(text: str) -> str:
+    """The name of a bucket, if it can be one. Raises `BadInput`."""
+    if not re.fullmatch(_NAME, text):
+        raise BadInput(
+            f'"{text}" is not the name of a bucket: it has 3 to 63 lower case letters, digits, dots and hyphens'
+        )
+    return text
 
 
 class LastingCache:

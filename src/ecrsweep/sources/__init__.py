@@ -36,6 +36,11 @@ def installed_sources() -> tuple[Source, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
+def is_own(source: Source) -> bool:
+    """Whether a source is one of this package, however it came to be asked."""
+    return type(source).__module__.startswith(f"{__name__}.")
+
+
 def chosen_sources(with_sources: Sequence[str], options: Sequence[str]) -> tuple[Source, ...]:
     """The sources that are asked by default and those of `with_sources`, with their options ("NAME.KEY=VALUE").
 
