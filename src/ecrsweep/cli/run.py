@@ -39,7 +39,7 @@ from ecrsweep.reports.table import ApplyTable, PlanTable, UsesTable, console, sh
 from ecrsweep.reports.words import counted, coverage_lines, size
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.files import written_whole
-from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.prepare import ALL_REGIONS, open_session, prepare, reopen
 
 Flags = dict[str, Any]
@@ -207,7 +207,7 @@ def _say_what_is_lacking(
     """Where permissions were missing, the policy statement that grants them."""
     missing = lacking(coverage, request.sources, world.allowed_actions, result)
     if missing:
-        voice.warn(f"The policy of this identity lacks this statement:\n{statement(missing)}")
+        voice.warn(advice(missing))
 
 
 def _say_next(flags: Flags) -> None:

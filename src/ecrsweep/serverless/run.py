@@ -25,7 +25,7 @@ from ecrsweep.core.times import rfc3339
 from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
-from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
 log = logging.getLogger("ecrsweep")
@@ -108,7 +108,7 @@ class Run:
             )
             document["missing_permissions"] = missing
             if missing:
-                log.warning("The policy of this identity lacks this statement:\n%s", statement(missing))
+                log.warning("%s", advice(missing))
         return document
 
     def keep(self, report: Mapping[str, Any]) -> str | None:

@@ -25,7 +25,7 @@ from ecrsweep.core.policy import Policy
 from ecrsweep.reports.words import coverage_lines, printable
 from ecrsweep.sources import chosen_sources
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest
-from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.prepare import open_world
 
 DEFAULTS: Final = {"dryrun": "true", "imagestokeep": "100", "region": "None", "ignoretagsregex": "^$"}
@@ -106,8 +106,7 @@ class OriginalRun:
             statuses += apply_statuses(result)
         missing = lacking(footer.coverage, sources, world.allowed_actions, result)
         if missing:
-            print("The policy of this identity lacks this statement:")
-            print(statement(missing))
+            print(advice(missing))
         print(_last_line(footer.summary, result, dry_run=settings.dry_run))
         return gravest(statuses)
 
