@@ -74,13 +74,14 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         )
     if file is None:
         world, request = prepared(flags)
-        saved, status = _planned_now(world, request, flags, voice)
+        saved, status, goes_on = _planned_now(world, request, flags, voice)
     else:
         world, request, saved = _read_saved(file, flags, typed)
-        status = Exit.HELD if saved.verdict is not None and not request.scope.override_limits else None
-        if status is not None:
+        goes_on = saved.verdict is None or request.scope.override_limits
+        status = Exit.DONE if goes_on else Exit.HELD
+        if not goes_on:
             voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
-    if status is not None:
+    if not goes_on:
         return status
     if saved.going and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was deleted.")
@@ -92,7 +93,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
             result = apply(world, saved, run, stopped.is_set, voice.say)
         _show_result(result, flags)
     _say_what_is_lacking(world, request, result.coverage, voice, result)
-    return gravest(apply_statuses(result))
+    return gravest([status, *apply_statuses(result)])
 
 
 def run_uses(flags: Flags) -> int:
@@ -226,8 +227,8 @@ def _require_matches(run: PlanRun) -> None:
         raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(run.header.scope.regions)}")
 
 
-def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) -> tuple[SavedPlan, Exit | None]:
-    """A plan made and shown on the spot; with an exit status where nothing is to be carried out."""
+def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) -> tuple[SavedPlan, Exit, bool]:
+    """A plan made and shown on the spot, its exit status, and whether there is anything to carry out."""
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
@@ -241,12 +242,12 @@ def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) 
     saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
     statuses = list(plan_statuses(footer, exit_code=False))
     if footer.verdict is not None:
-        return saved, Exit.HELD
+        return saved, Exit.HELD, False
     if not going:
         if flags["output"] != "table":
             _show_result(ApplyResult((), footer.coverage, held=bool(statuses)), flags)
-        return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])])
-    return saved, None
+        return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])]), False
+    return saved, gravest(statuses), True
 
 
 def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request, SavedPlan]:

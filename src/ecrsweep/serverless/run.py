@@ -78,11 +78,14 @@ class Run:
         """What the run came to."""
         if self._plan_run is None:
             return Exit.ERROR
+        found = set(plan_statuses(self._plan_run.footer(), exit_code=False))
         if self._carrying is not None:
-            found = set(apply_statuses(self._carrying.result())) - {Exit.INTERRUPTED}  # by nobody: what is left is told
-            return gravest(found)
-        unfinished = self._asked.plan is None and not self._plan_run.complete
-        return Exit.LEFT_UNDONE if unfinished else gravest(plan_statuses(self._plan_run.footer(), exit_code=False))
+            found |= set(apply_statuses(self._carrying.result())) - {
+                Exit.INTERRUPTED
+            }  # by nobody: what is left is told
+        elif self._asked.plan is None and not self._plan_run.complete:
+            found.add(Exit.LEFT_UNDONE)
+        return gravest(found)
 
     def report(self, stopped: str | None) -> dict[str, Any]:
         """Everything that is known, JSON-able. `stopped` says in words why the run ended before it was done."""
