@@ -1,14 +1,13 @@
 """An IAM that really decides: ministack as a gate before our emulator, and users whose keys it knows.
 
 The gate hands each request on as it was signed. What ministack refuses is refused; what it would answer otherwise is of no
-interest, because the emulator answers. docs/adr/0005 says why it is this one, and which of its judgements are mended.
+interest, because the emulator answers. docs/adr/0003 says why it is this one.
 """
 
 import http.client
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -62,8 +61,8 @@ class Judge:
 
     def __exit__(self, *error: object) -> None:
         assert self._server is not None
-        self._server.send_signal(signal.SIGTERM)
-        self._server.wait(10)
+        self._server.kill()
+        self._server.wait()
 
     def user(self, policy: Mapping[str, Any]) -> dict[str, str]:
         """The environment of a new IAM user with this policy."""
@@ -117,7 +116,9 @@ class Judge:
         )
 
     def _await(self) -> None:
-        for _ in range(200):
+        assert self._server is not None
+        give_up = time.monotonic() + 60
+        while self._server.poll() is None and time.monotonic() < give_up:
             try:
                 socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
             except OSError:
