@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from ecrsweep.aws import bucket
-from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import READ_ACTIONS
 from ecrsweep.sources import OWN
-from ecrsweep.wiring.policies import REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
+from ecrsweep.wiring.policies import BESIDES_PLAN, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
 
 DOCS: Final = Path(__file__).parent
 BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
@@ -34,8 +34,11 @@ def sources_table() -> str:
 def permissions_table() -> str:
     """One row an action of the policies."""
     wanted = dict.fromkeys(REGIONS_ACTIONS, "regions") | dict.fromkeys(READ_ACTIONS, "the registry")
-    wanted |= dict.fromkeys(DELETE_ACTIONS, "`--for apply`") | dict.fromkeys(bucket.ACTIONS, "`--bucket`")
+    wanted |= dict.fromkeys(bucket.ACTIONS, "`--bucket`")
     asking: dict[str, list[str]] = {action: [who] for action, who in wanted.items()}
+    for purpose, statements in BESIDES_PLAN.items():
+        for action in (action for _, actions in statements for action in actions):
+            asking.setdefault(action, []).append(f"`--for {purpose}`")
     for name, make in sorted(OWN.items()):
         for action in make().actions:
             asking.setdefault(action, []).append(f"`{name}`")

@@ -3,6 +3,7 @@
 A new source of this package adds its function here. The tests of IAM policies run every command against this world.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -11,15 +12,20 @@ from ecrsweep.emulator.registry import Repository
 from tests.support import ago
 
 REPOSITORY: Final = "team/app"
+_RULE: Final = {
+    "rulePriority": 1, "action": {"type": "expire"},
+    "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 100},
+}  # fmt: skip
 
 
 def furnish(aws: Emulator) -> Repository:
-    """Fill an empty AWS. The repository has an index, to be read, and images that can go."""
+    """Fill an empty AWS. The repository has an index, to be read, images that can go, and a lifecycle policy."""
     repository = aws.ecr.repository(REPOSITORY)
     child = repository.push_image(pushed_at=ago(days=90))
     repository.push_index([child], tags=("multi",), pushed_at=ago(days=90))
     for version in range(3):
         repository.push_image(tags=(f"v{version}",), pushed_at=ago(days=90 - version))
+    repository.policies["lifecycle"] = json.dumps({"rules": [_RULE]})
     for add in FURNISHED.values():
         add(aws, repository)
     return repository

@@ -12,7 +12,7 @@ from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
 from ecrsweep.sources import chosen_sources
-from ecrsweep.wiring.policies import Wanted, policy_document
+from ecrsweep.wiring.policies import Purpose, Wanted, policy_document
 from tests import ministack_server
 from tests.everything import furnish
 from tests.judge import Judge
@@ -28,7 +28,7 @@ BUCKET = "ecrsweep-under-judgement"
 Policy = dict[str, Any]
 
 
-def policy(purpose: Any, *, abroad: bool = False, bucket: str | None = None) -> Policy:
+def policy(purpose: Purpose, *, abroad: bool = False, bucket: str | None = None) -> Policy:
     """What `ecrsweep iam-policy` prints for the scope of these tests; `abroad` for uses in every region."""
     return policy_document(
         Wanted(
@@ -115,6 +115,14 @@ def test_apply_runs_clean_under_its_policy(cli: Cli, judge: Judge, repo: Reposit
     ended = under(cli, judge, policy("apply"))("apply", "--yes", *RULES, *AT_HOME)
     assert (ended.status, ended.err) == (0, "")
     assert tags(repo) == {"v2"}
+
+
+@pytest.mark.parametrize(("purpose", "flags"), [("guard", ()), ("guard-preview", ("--preview",))])
+def test_guard_runs_clean_under_its_policy(
+    cli: Cli, judge: Judge, repo: Repository, purpose: Purpose, flags: tuple[str, ...]
+) -> None:
+    ended = under(cli, judge, policy(purpose))("guard", *flags, *AT_HOME)
+    assert (ended.status, ended.err) == (0, ""), ended.out
 
 
 def test_a_saved_plan_is_applied_under_the_policy_of_apply_after_it_was_made_under_that_of_plan(

@@ -10,7 +10,7 @@ import pytest
 
 from ecrsweep.emulator import AwsError, Emulator, Request
 from ecrsweep.sources import OWN
-from ecrsweep.wiring.policies import WITHOUT_PERMISSION
+from ecrsweep.wiring.policies import BESIDES_PLAN, WITHOUT_PERMISSION
 from tests.everything import FURNISHED, REPOSITORY, furnish
 from tests.support import ACCOUNT, ROOT, Cli
 
@@ -86,6 +86,14 @@ def test_apply_makes_the_calls_of_its_policy_and_no_others(cli: Cli, witness: Wi
     rules = ("--keep-newest", "0", "--pulled-within", "0d", *EVERY_SOURCE)
     assert cli("apply", "--yes", *rules).status == 0
     assert witness.actions == allowed(cli, "--for", "apply", *EVERY_SOURCE)
+
+
+@pytest.mark.parametrize(("purpose", "flags"), [("guard", ()), ("guard-preview", ("--preview",))])
+def test_guard_makes_the_calls_of_its_policy_and_no_others(
+    cli: Cli, witness: Witness, purpose: str, flags: Sequence[str]
+) -> None:
+    assert cli("guard", *flags, *EVERY_SOURCE).status == 0
+    assert witness.actions == allowed(cli, "--for", purpose, *EVERY_SOURCE)
 
 
 def test_applying_a_saved_plan_makes_the_calls_of_the_policy_and_no_others(
@@ -192,7 +200,12 @@ def test_the_statements_in_the_documentation_are_those_that_the_command_prints(c
 
 def test_the_documentation_has_every_statement_and_every_flag(cli: Cli) -> None:
     documentation = (ROOT / "docs" / "iam.md").read_text()
-    for statement in cli("iam-policy", "--for", "apply", "--bucket", "plans", *EVERY_SOURCE).json["Statement"]:
+    printed = [
+        statement
+        for purpose in BESIDES_PLAN
+        for statement in cli("iam-policy", "--for", purpose, "--bucket", "plans", *EVERY_SOURCE).json["Statement"]
+    ]
+    for statement in printed:
         name = re.sub(r"^Uses[A-Z].*", "Uses...", statement["Sid"])
         assert f"`{name}`" in documentation, name
     for flag in re.findall(r"^  (--[a-z-]+)", cli("iam-policy", "--help").out, re.MULTILINE):

@@ -12,16 +12,26 @@ from hypothesis import strategies as st
 from policy_sentry.querying.actions import get_action_data
 
 from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
-from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, GUARD_ACTIONS, PREVIEW_ACTIONS, READ_ACTIONS
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import About, Place, Source
 from ecrsweep.sources import OWN
-from ecrsweep.wiring.policies import ANYTHING, RESOURCES, WITHOUT_PERMISSION, Kind, Wanted, iam_glob, policy_document
+from ecrsweep.wiring.policies import (
+    ANYTHING,
+    BESIDES_PLAN,
+    RESOURCES,
+    WITHOUT_PERMISSION,
+    Kind,
+    Purpose,
+    Wanted,
+    iam_glob,
+    policy_document,
+)
 from tests.support import ACCOUNT
 
 OWN_SOURCES: tuple[Source, ...] = tuple(make() for make in OWN.values())
 DECLARED = {
-    *READ_ACTIONS, *DELETE_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
+    *READ_ACTIONS, *DELETE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
     *(action for source in OWN_SOURCES for action in source.actions),
 }  # fmt: skip
 """Every action that the code says it needs."""
@@ -103,14 +113,27 @@ def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple
     assert apply["DeleteImages"]["Action"] == ["ecr:BatchDeleteImage"]
 
 
-def test_it_is_all_that_the_code_says_it_needs_and_nothing_else() -> None:
-    assert actions(statements(purpose="apply", bucket="plans")) == DECLARED - WITHOUT_PERMISSION
-    assert actions(statements()) == DECLARED - WITHOUT_PERMISSION - set(DELETE_ACTIONS) - set(BUCKET_ACTIONS)
+@pytest.mark.parametrize(
+    ("purpose", "more"),
+    [
+        ("plan", ()),
+        ("apply", DELETE_ACTIONS),
+        ("guard", GUARD_ACTIONS),
+        ("guard-preview", (*GUARD_ACTIONS, *PREVIEW_ACTIONS)),
+    ],
+)
+def test_it_is_all_that_the_code_says_it_needs_for_a_purpose_and_nothing_else(
+    purpose: Purpose, more: tuple[str, ...]
+) -> None:
+    others = {*DELETE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {*more}
+    assert actions(statements(purpose=purpose, bucket="plans")) == DECLARED - WITHOUT_PERMISSION - others
+    assert actions(statements(purpose=purpose)) == DECLARED - WITHOUT_PERMISSION - others - {*BUCKET_ACTIONS}
 
 
-def test_names_of_statements_are_unique_and_everything_is_sorted() -> None:
+@pytest.mark.parametrize("purpose", BESIDES_PLAN)
+def test_names_of_statements_are_unique_and_everything_is_sorted(purpose: Purpose) -> None:
     wanted = Wanted(
-        purpose="apply", sources=OWN_SOURCES, regions=("us-east-1", "eu-west-1"), consumer_regions=("us-east-1",),
+        purpose=purpose, sources=OWN_SOURCES, regions=("us-east-1", "eu-west-1"), consumer_regions=("us-east-1",),
         repositories=("web/*", "team/*"), bucket="plans",
     )  # fmt: skip
     found = policy_document(wanted)["Statement"]

@@ -11,14 +11,22 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ecrsweep.aws import bucket
-from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, GUARD_ACTIONS, PREVIEW_ACTIONS, READ_ACTIONS
 from ecrsweep.aws.partitions import main_region
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import Source
 from ecrsweep.sources import is_own
 
-Purpose = Literal["plan", "apply"]
+Purpose = Literal["plan", "apply", "guard", "guard-preview"]
 Statement = dict[str, Any]
+
+BESIDES_PLAN: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
+    "plan": (),
+    "apply": (("Delete", DELETE_ACTIONS),),
+    "guard": (("Guard", GUARD_ACTIONS),),
+    "guard-preview": (("Guard", GUARD_ACTIONS), ("Preview", PREVIEW_ACTIONS)),
+}
+"""What each purpose needs of the registries besides what a plan needs: statements and their actions."""
 
 MANAGED_POLICY_LIMIT: Final = 6_144
 """Characters of a managed policy, white space apart. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -52,6 +60,9 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "DescribeImages": Kind("Images", ("repository/{repository}",)),
         # Asked without names it is decided on repository/*, so anything narrower denies it: aws-amplify/amplify-cli#10828.
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
+        "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
+        "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
     },
     "ecs": {
         "DescribeServiceDeployments": Kind("ServiceDeployments", ("service-deployment/*", "service/*")),
@@ -116,8 +127,8 @@ def iam_glob(pattern: str) -> str:
 def _registry(wanted: Wanted) -> Iterator[Statement]:
     yield from _allowed("FindRegions", REGIONS_ACTIONS, _home(wanted), wanted)
     yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
-    if wanted.purpose == "apply":
-        yield from _allowed("Delete", DELETE_ACTIONS, wanted.regions, wanted)
+    for name, actions in BESIDES_PLAN[wanted.purpose]:
+        yield from _allowed(name, actions, wanted.regions, wanted)
 
 
 def _uses(wanted: Wanted) -> Iterator[Statement]:
