@@ -237,8 +237,12 @@ class GuardRun:
                 self._failures.append(_unread(store.registry, failure))
                 continue
             wanted = [name for name in names if matches_any(self._request.scope.repositories, name)]
-            for answer in self._world.each(lambda name, store=store: self._repository(store, name), wanted):  # type: ignore[misc]
-                yield from answer
+            looks = self._world.each(lambda name, store=store: self._look(store, name), wanted)  # type: ignore[misc]
+            for look in looks:
+                self.policies += look.has_policy
+                self.differences += look.differences
+                self._failures += look.failures
+                yield from look.findings
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
@@ -246,28 +250,33 @@ class GuardRun:
         accepts = self._request.scope.accept_gaps
         return self._census.coverage + tuple(_accepted(entry, accepts) for entry in self._failures)
 
-    def _repository(self, store: ImageStore, name: str) -> list[Finding]:
-        """A repository whose policy or images cannot be read is told in the coverage."""
+    def _look(self, store: ImageStore, name: str) -> "_Look":
+        """A repository whose policy or images cannot be read is a failure, told in the coverage."""
         try:
             text = store.lifecycle_policy(name)
             if text is None:
-                return []
-            self.policies += 1
+                return _Look()
             rules = parse_lifecycle_policy(text)
             inventory = store.inventory(name)
             previewed = store.previewed(name) if self._preview else None
         except Missing:
-            return []
+            return _Look()
         except (AwsFailure, BadLifecyclePolicy) as failure:
             action = failure.action if isinstance(failure, AwsFailure) else None
-            self._failures.append(_unread(store.registry, AwsFailure(f"{name}: {failure}", action=action)))
-            return []
-        self._failures += _gaps_of(inventory)
+            return _Look(failures=(_unread(store.registry, AwsFailure(f"{name}: {failure}", action=action)),))
         matched = self.index.match(inventory.repository, inventory.images)
         found = find_endangered(inventory, matched.reasons, rules, self._now)
-        if previewed is not None:
-            self.differences += _differences(inventory.repository, found, previewed)
-        return found
+        differences = () if previewed is None else _differences(inventory.repository, found, previewed)
+        return _Look(tuple(found), tuple(_gaps_of(inventory)), tuple(differences), has_policy=True)
+
+
+class _Look(msgspec.Struct, frozen=True):
+    """What was found in one repository with a lifecycle policy."""
+
+    findings: tuple[Finding, ...] = ()
+    failures: tuple[Coverage, ...] = ()
+    differences: tuple[str, ...] = ()
+    has_policy: bool = False
 
 
 def _differences(repository: Repository, found: Sequence[Finding], previewed: Mapping[str, int]) -> Iterator[str]:
