@@ -64,7 +64,10 @@ def _rules(place: Place, bus: _Json) -> list[_Json]:
     """The rules of a bus, each with what its targets are asked by. A name means one rule on its bus only."""
     name = member(bus, "Name", "events:ListEventBuses")
     rules = place.pages("events", "list_rules", "Rules", EventBusName=name, Limit=_PAGE)
-    return [{key: member(rule, key, "events:ListRules") for key in ("Name", "Arn", "EventBusName")} for rule in rules]
+    return [
+        {key: member(rule, key, "events:ListRules") for key in ("Name", "Arn")} | {"EventBusName": name}
+        for rule in rules
+    ]
 
 
 def _targets(place: Place, rule: _Json) -> list[_Json]:
