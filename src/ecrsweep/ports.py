@@ -80,6 +80,9 @@ class Place(Protocol):
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, side by side, answers in the order of the items. The first error is raised."""
 
+    def in_region(self, region: str) -> "Place":
+        """The same account in another region: for what a workload here names there."""
+
 
 class About(msgspec.Struct, frozen=True):
     """What people should know of a source; docs/sources.md is made of it."""

@@ -256,6 +256,10 @@ class AwsPlace:
         """`work` of each item, a few at a time, answers in order."""
         return ordered_map(work, items, _INSIDE_A_PLACE)
 
+    def in_region(self, region: str) -> "AwsPlace":
+        """The same account in another region."""
+        return self if region == self.region else AwsPlace(self._session, region)
+
 
 class AwsWorld:
     """All that one set of credentials reaches (`ports.World`)."""

@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -29,6 +30,7 @@ from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
 from ecrsweep.emulator.scripted import Scripts
+from ecrsweep.emulator.wire import Wire
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGIONS: Final = (
@@ -41,6 +43,8 @@ OPT_IN_REGIONS: Final = ("af-south-1", "ap-east-1", "eu-south-1", "me-south-1")
 _SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
 _TARGETS: Final = {"AmazonEC2ContainerRegistry_V20150921": "ecr", "AmazonEC2ContainerServiceV20141113": "ecs"}
+_OWN: Final = frozenset(_TARGETS.values())
+_MOTO_ITSELF: Final = frozenset({"moto.core.models"})
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -105,6 +109,7 @@ class Emulator:
         self.scripts = Scripts(self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
+        _forget_in_moto()
 
     def start(self) -> Self:
         """Listen on the loopback address."""
@@ -190,12 +195,12 @@ class Emulator:
                 raise _BAD_TOKEN
             if not self._throttles.allows(call):
                 raise AwsError("ThrottlingException", "Rate exceeded")
-            if not _speaks_json(call):
-                return self._who_and_where(call) or from_moto()
-            if call.wire is not None:
+            if call.wire is not None and (call.scripted or self._holds_nothing(call.wire, call.operation)):
                 told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
                 return _Answer(200, json.dumps(told).encode())
-            return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+            if call.service in _OWN:
+                return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+            return self._who_and_where(call) or from_moto()
         except AwsError as error:
             return _error(call, error)
         except KeyError as error:
@@ -223,12 +228,19 @@ class Emulator:
         if prefix in _TARGETS:
             return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
         service = signed["service"] if signed else "unknown"
-        scripted = self.scripts.find(service, method, path, headers.get("x-amz-target", ""))
-        if scripted is not None:
-            wire, name = scripted
-            return Call(wire.service, name, account, region, wire.parameters(method, path, body), wire)
+        for wire in self.scripts.wires(service):
+            meant = wire.operation_of(method, path, headers.get("x-amz-target", ""))
+            if meant is not None:
+                asked = wire.parameters(method, path, body)
+                scripted = self.scripts.has(wire.service, meant)
+                return Call(wire.service, meant, account, region, asked, wire, scripted)
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
         return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
+
+    def _holds_nothing(self, wire: Wire, operation: str) -> bool:
+        """Whether a list can only be empty, because nothing was ever built: then moto need not be loaded for it."""
+        loaded = [name for name in list(sys.modules) if name.startswith("moto.") and name.endswith(".models")]
+        return _MOTO_ITSELF.issuperset(loaded) and wire.lists_everything(operation)
 
     def _who_and_where(self, call: Call) -> _Answer | None:
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
@@ -327,6 +339,13 @@ def _moto_application() -> Callable[..., Any]:
     return application
 
 
+def _forget_in_moto() -> None:
+    """What an emulator before this one built must not be found in moto, which keeps its state in the process."""
+    api = sys.modules.get("moto.moto_api._internal")
+    if api is not None:
+        api.moto_api_backend.reset()
+
+
 def _before(fault: Fault, call: Call) -> _Answer | None:
     """What a fault does before the call has had its effect; an answer instead of it, or none."""
     match fault.kind:
@@ -356,13 +375,9 @@ def _after(fault: Fault, call: Call, answer: _Answer) -> _Answer:
     return answer
 
 
-def _speaks_json(call: Call) -> bool:
-    return call.service in {"ecr", "ecs"} or call.wire is not None
-
-
 def _error(call: Call, error: AwsError) -> _Answer:
-    """An error in the protocol of the service that was asked."""
-    return _json_error(error) if _speaks_json(call) else _xml_error(error)
+    is_json = call.service in _OWN or call.wire is not None
+    return _json_error(error) if is_json else _xml_error(error)
 
 
 def _json_error(error: AwsError) -> _Answer:

@@ -9,10 +9,22 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.batch import BatchSource
 from ecrsweep.sources.ecs import EcsSource
+from ecrsweep.sources.eventbridge import EventBridgeSource
+from ecrsweep.sources.pipes import PipesSource
+from ecrsweep.sources.scheduler import SchedulerSource
+from ecrsweep.sources.stepfunctions import StepFunctionsSource
 
 GROUP: Final = "ecrsweep.sources"
-OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "batch": BatchSource,
+    "ecs": EcsSource,
+    "eventbridge": EventBridgeSource,
+    "pipes": PipesSource,
+    "scheduler": SchedulerSource,
+    "stepfunctions": StepFunctionsSource,
+}
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
 
 
