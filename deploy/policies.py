@@ -17,7 +17,6 @@ TEMPLATE: Final = Path(__file__).parent / "sam" / "template.yaml"
 BEGIN: Final = "        # made of the code, from here on: make tables\n"
 END: Final = "        # made of the code, up to here\n"
 
-_BUCKET: Final = "arn:${AWS::Partition}:s3:::${Bucket}"
 _ANY: Final = "*"
 _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "ecr:BatchDeleteImage": ("repository/*",),
@@ -34,6 +33,13 @@ _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
 """
+
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3:GetObject": ("/plans/*", "/state/*"),
+    "s3:ListBucket": ("",),
+    "s3:PutObject": ("/plans/*", "/reports/*", "/state/*"),
+}
+"""What the function reads and writes in its bucket."""
 
 Statement = dict[str, Any]
 
@@ -56,9 +62,7 @@ def delete_statements() -> list[Statement]:
 
 def bucket_statements() -> list[Statement]:
     """The statements for plans, reports and state."""
-    on_objects = sorted(action for action in bucket.ACTIONS if not action.startswith("s3:List"))
-    on_buckets = sorted(action for action in bucket.ACTIONS if action.startswith("s3:List"))
-    return [_statement(on_objects, [f"{_BUCKET}/*"]), _statement(on_buckets, [_BUCKET])]
+    return _statements(bucket.ACTIONS)
 
 
 def _statements(actions: Iterable[str]) -> list[Statement]:
@@ -70,6 +74,8 @@ def _statements(actions: Iterable[str]) -> list[Statement]:
 
 
 def _resources_of(action: str) -> tuple[str, ...]:
+    if action in _KEYS:
+        return tuple(f"arn:${{AWS::Partition}}:s3:::${{Bucket}}{key}" for key in _KEYS[action])
     if action not in _RESOURCES:
         return (_ANY,)
     prefix = f"arn:${{AWS::Partition}}:{action.partition(':')[0]}:*:${{AWS::AccountId}}"

@@ -85,12 +85,12 @@ class Run:
         found = {Exit.LEFT_UNDONE} if self.was_cut else set()
         if self._is_held_whole:
             found.add(Exit.HELD)
+        if self._plan_run is not None:
+            found |= set(plan_statuses(self._plan_run.footer(), exit_code=False))
         if self._carrying is not None:
             found |= set(apply_statuses(self._carrying.result())) - {
                 Exit.INTERRUPTED
             }  # by nobody: what is left is told
-        elif self._plan_run is not None:
-            found |= set(plan_statuses(self._plan_run.footer(), exit_code=False))
         return gravest(found)
 
     def report(self, stopped: str | None) -> dict[str, Any]:
