@@ -66,8 +66,7 @@ class Function:
         """`environ` is the function's own environment; Lambda's is added, and where this AWS is."""
         self._waiting: queue.Queue[_Invocation | None] = queue.Queue()
         self._running: dict[str, _Invocation] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _runtime_api(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _runtime_api(self))
         self._command = [sys.executable, "-I", "-S", "-c", _START.format(code=str(code), runtime=str(runtime))]
         self._code = code
         self._log = scratch / "function.log"
@@ -142,6 +141,13 @@ class Function:
             if self._process is not None:
                 self._process.kill()
             asked.done.set()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A function that is killed while it waits is no error of ours."""
 
 
 def _runtime_api(function: Function) -> type[BaseHTTPRequestHandler]:
