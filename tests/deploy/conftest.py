@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,4 +62,6 @@ def code(tmp_path_factory: pytest.TempPathFactory, host_zip: Path) -> Path:
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """AWS's runtime client, by itself."""
+    if sys.platform != "linux":
+        pytest.skip("AWS's runtime client is for Linux")
     return built_once(tmp_path_factory, "runtime", runtime_folder)
