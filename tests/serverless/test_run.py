@@ -19,7 +19,7 @@ from ecrsweep.serverless.handler import Incomplete
 from ecrsweep.serverless.run import Run
 from ecrsweep.serverless.settings import asked_of
 from ecrsweep.wiring.exits import Exit
-from tests.support import ACCOUNT, ago
+from tests.support import ACCOUNT, ROOT, ago
 
 pytest.importorskip("moto")
 
@@ -78,6 +78,15 @@ def test_wherever_the_time_is_over_something_is_left_undone(
     found = {name: number for name, number in report.get("apply", {}).get("summary", {}).items() if number}
     assert (found or None) == outcomes
     assert len(repo.images()) == 3
+
+
+def test_every_member_of_a_report_stands_in_the_documentation(environ: dict[str, str], repo: Repository) -> None:
+    formats = (ROOT / "docs" / "formats.md").read_text()
+    section = formats[formats.index("`ecrsweep.run/1`") : formats.index("## Exit status")]
+    run = run_of(environ, command="apply")
+    run.work(lambda: False)
+    for member in (*run.report(None), "status"):
+        assert f"`{member}`" in section, member
 
 
 def test_time_that_is_over_when_all_is_done_changes_nothing(environ: dict[str, str], repo: Repository) -> None:
