@@ -142,7 +142,14 @@ def test_what_another_run_has_put_there_in_the_meantime_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"no gzip", gzip.compress(b"no database" * 999), gzip.compress(b"x")[:-4] + b"????"]
+    "damage",
+    [
+        pytest.param(b"no gzip", id="no gzip"),
+        pytest.param(gzip.compress(b"no database" * 999), id="no database"),
+        pytest.param(gzip.compress(b"x")[:-8] + b"????????", id="overwritten"),
+        pytest.param(gzip.compress(b"x" * 999)[:10] + b"\xff" * 30, id="no stream"),
+        pytest.param(gzip.compress(b"x" * 999)[:20], id="cut"),
+    ],
 )
 def test_a_damaged_object_counts_as_absent_and_is_replaced(damage: bytes) -> None:
     drawer, cache = Drawer(), ManifestCache(None)
