@@ -13,7 +13,6 @@ from urllib.request import Request, urlopen
 import pytest
 
 from deploy.package import PYTHON
-from deploy.policies import bucket_statements, delete_statements, read_statements
 from ecrsweep.emulator import Emulator
 from tests.deploy.aws_command import AwsCommand
 from tests.deploy.runtime import Function
@@ -25,7 +24,6 @@ pytest.importorskip("moto")
 TEXT = (ROOT / "docs" / "deploy.md").read_text()
 DONE = "<the block is done>"
 BUCKET = f"ecrsweep-{ACCOUNT}-us-east-1"
-PLACE = {"${AWS::Partition}": "aws", "${AWS::AccountId}": ACCOUNT, "${Bucket}": BUCKET}
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -74,28 +72,12 @@ class Reader:
         raise AssertionError(f"{block}\nfailed:\n{self._errors.read_text()}")
 
 
-def policy_of(purpose: str) -> dict[str, Any]:
-    """What `ecrsweep iam-policy --for PURPOSE` prints."""
-    statements = [*read_statements(), *bucket_statements(), *(delete_statements() if purpose == "apply" else ())]
-    text = json.dumps({"Version": "2012-10-17", "Statement": statements})
-    for name, value in PLACE.items():
-        text = text.replace(name, value)
-    document: dict[str, Any] = json.loads(text)
-    return document
-
-
 def programs(folder: Path, arm64_zip: Path) -> None:
     """The other programs that the document names: `make package` was run before."""
     (folder / "make").write_text(
         f'#!/bin/sh\ntest "$*" = package && mkdir -p dist && ln -sf {arm64_zip} dist/ecrsweep-lambda-arm64.zip\n'
     )
-    # Until this package has the command `iam-policy`: then the real one is on the path, and this and `policy_of` go.
-    given = f"--account {ACCOUNT} --partition aws --bucket {BUCKET}"
-    cases = "".join(
-        f"'iam-policy --for {purpose} {given}') echo '{json.dumps(policy_of(purpose))}';;"
-        for purpose in ("plan", "apply")
-    )
-    (folder / "ecrsweep").write_text(f'#!/bin/sh\ncase "$*" in {cases} *) echo "unknown: $*" >&2; exit 2;; esac\n')
+    (folder / "ecrsweep").write_text(f'#!/bin/sh\nexec {sys.executable} -m ecrsweep "$@"\n')
     for name in ("make", "ecrsweep"):
         (folder / name).chmod(0o755)
 

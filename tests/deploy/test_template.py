@@ -17,6 +17,7 @@ from ecrsweep.aws import bucket, ecr, session
 from ecrsweep.config import Settings
 from ecrsweep.serverless.settings import asked_of
 from ecrsweep.sources import OWN
+from ecrsweep.wiring.policies import WITHOUT_PERMISSION
 from tests.deploy.template import FILE, TEMPLATE, Resolved, actions, policies, statements
 from tests.support import ACCOUNT, ROOT
 
@@ -75,7 +76,7 @@ def test_the_role_may_make_the_calls_that_the_code_makes_and_no_others() -> None
     for role, deletes in ((PLANNING.properties("Role"), False), (DELETING.properties("Role"), True)):
         found = {name: actions(document) for name, document in policies(role).items()}
         assert found.pop("function") == {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
-        assert found.pop("read") == set(ecr.READ_ACTIONS) | set(session.ACTIONS) | of_sources
+        assert found.pop("read") == (set(ecr.READ_ACTIONS) | set(session.ACTIONS) | of_sources) - WITHOUT_PERMISSION
         assert found.pop("bucket") == set(bucket.ACTIONS)
         assert found == ({"delete": set(ecr.DELETE_ACTIONS)} if deletes else {})
 
