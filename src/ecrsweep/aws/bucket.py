@@ -7,6 +7,7 @@ import gzip
 import re
 import sqlite3
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,9 +82,12 @@ class LastingCache:
         """`cache` is the one at work here."""
         self._bucket = bucket
         self._cache = cache
+        self._stored = 0
+        """The size of what the bucket has: nothing there is ever taken back, so a cache of the same size is the same."""
 
     def fetch(self) -> None:
         """Take in what the bucket has. A damaged object counts as absent. Raises `AwsFailure`."""
+        self._stored = 0
         try:
             content = self._bucket.get(CACHE_KEY)
         except Missing:
@@ -92,14 +96,21 @@ class LastingCache:
             file = Path(folder) / "fetched.sqlite3"
             try:
                 file.write_bytes(gzip.decompress(content))
-                self._cache.merge(file)
-            except (OSError, EOFError, sqlite3.Error):
+                self._stored = self._cache.merge(file)
+            except (OSError, EOFError, zlib.error, sqlite3.Error):
                 return
 
     def store(self) -> None:
-        """Put the cache back; what another run has put there in the meantime is taken in first. Raises `AwsFailure`."""
+        """Put the cache back where it has more than was there; what another run has put there is taken in first.
+
+        Raises `AwsFailure`.
+        """
+        if self._cache.size == self._stored:
+            return
         self.fetch()
+        size = self._cache.size
         with tempfile.TemporaryDirectory(prefix="ecrsweep-") as folder:
             file = Path(folder) / "stored.sqlite3"
             self._cache.copy_to(file)
             self._bucket.put(CACHE_KEY, gzip.compress(file.read_bytes(), compresslevel=6))
+        self._stored = size

@@ -277,7 +277,7 @@ class Emulator:
             wanted = {name: value for name, value in headers.items() if name not in {"content-length", "connection"}}
             wanted["x-moto-account-id"] = call.account
             response = Client(self._moto).open(path, method=method, headers=list(wanted.items()), data=body)
-        kept = tuple((name, value) for name, value in response.headers if name.lower().startswith("x-"))
+        kept = tuple((name, value) for name, value in response.headers if name.lower().startswith(("x-", "etag")))
         return _Answer(
             response.status_code, response.get_data(), response.headers.get("content-type", "text/xml"), kept
         )
