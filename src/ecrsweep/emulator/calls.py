@@ -18,6 +18,8 @@ class Call:
     parameters: dict[str, Any] = field(default_factory=dict)
     wire: Wire | None = field(default=None, compare=False, repr=False)
     """How to answer it, where a script does."""
+    agent: str = field(default="", compare=False)
+    """What the caller says that it is."""
 
 
 class Calls:
