@@ -16,6 +16,8 @@ RATES: Final[Mapping[str, float]] = {
 """Calls a second, by IAM action or by service: the rest of a service shares one bucket."""
 
 _BURST_SECONDS: Final = 2.0
+_SLOW: Final = 2.0
+"""Where AWS allows so few calls a second, it allows no burst either."""
 
 
 class Pace:
@@ -38,7 +40,8 @@ class Pace:
         with self._lock:
             now = self._clock()
             # The moment at which the bucket is empty again moves on by one token; it may lie a burst in the past.
-            turn = max(self._free_from.get((region, name), 0.0), now - _BURST_SECONDS)
+            burst = _BURST_SECONDS if rate > _SLOW else 0.0
+            turn = max(self._free_from.get((region, name), 0.0), now - burst)
             self._free_from[region, name] = turn + 1 / rate
         if turn > now:
             self._sleep(turn - now)

@@ -9,10 +9,14 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.cloudtrail import CloudTrailSource
 from ecrsweep.sources.ecs import EcsSource
 
 GROUP: Final = "ecrsweep.sources"
-OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "cloudtrail": CloudTrailSource,
+    "ecs": EcsSource,
+}
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
 
 
