@@ -8,6 +8,7 @@ from ecrsweep.core.uses import Coverage, CoverageStatus
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP: Final = 1000
+_EVERYWHERE: Final = "all"
 _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -36,8 +37,10 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
     """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
     complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
     uses = sum(entry.uses for entry in complete)
-    by_source = Counter(entry.source for entry in complete)
-    asked = ", ".join(f"{source} in {counted(number, 'region')}" for source, number in sorted(by_source.items()))
+    by_source = Counter(entry.source for entry in complete if entry.region != _EVERYWHERE)
+    parts = [f"{source} in {counted(number, 'region')}" for source, number in by_source.items()]
+    parts += {entry.source for entry in complete if entry.region == _EVERYWHERE}
+    asked = ", ".join(sorted(parts))
     lines = []
     if complete:
         elsewhere = f", {foreign_uses:,} of them of public images" if foreign_uses else ""

@@ -20,7 +20,8 @@ _LISTS: Final = frozenset(
         "keep_tag_regexes",
     }
 )  # fmt: skip
-_OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url"})
+# What an event must not say: whoever may invoke the function could else run commands with its role.
+_OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands"})
 
 
 class Asked(msgspec.Struct, frozen=True):

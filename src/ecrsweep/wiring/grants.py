@@ -24,8 +24,8 @@ def lacking(
     }
     needed: set[str] = set()
     for entry in coverage:
-        if entry.is_gap and _DENIED in (entry.error or ""):
-            needed |= {*by_name.get(entry.source, ()), *([entry.action] if entry.action else [])}
+        if entry.is_gap and entry.action and _DENIED in (entry.error or ""):
+            needed |= {*by_name.get(entry.source, ()), entry.action}
     if result is not None and any(entry.code == "Denied" for entry in result.results):
         needed |= set(DELETE_ACTIONS)
     return sorted(needed - allowed)
