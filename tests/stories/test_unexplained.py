@@ -48,7 +48,7 @@ def test_only_pulls_that_no_other_source_explains_are_told(aws: Emulator, cli: C
 def test_people_get_a_table(aws: Emulator, cli: Cli, repo: Repository) -> None:
     shown = cli("uses", "--unexplained").out
     (line,) = [line for line in shown.splitlines() if "host/i-9" in line]
-    assert line.split()[1:4] == [repo.uri, "v2", "2"]
+    assert line.split()[1:5] == ["us-east-1", "team/app", "v2", "2"]
     assert line.rstrip().endswith("203.0.113.9, docker/27")
     assert "1 image pulled by somebody of whom no other source knows." in shown
     aws.trail.pull(repo, tag="\x1b[2Jv2", by="user/x", at=ago(days=1), userAgent="\x1b]0;owned\x07")

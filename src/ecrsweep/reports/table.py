@@ -230,23 +230,25 @@ class UnexplainedTable:
 
 
 def _pull_table(uses: Iterable[Use]) -> Table:
+    """Long names are folded, never cut: a principal that cannot be told from another is no answer."""
     table = _borderless()
     for name in ("PRINCIPAL", "REPOSITORY", "IMAGE"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("TIMES", justify="right", no_wrap=True)
-    for name in ("LAST", "FROM"):
-        table.add_column(name, no_wrap=True)
-    for use in uses:
-        row = unexplained_row(use)
-        digest = (row["digest"] or "")[:_SHORT_DIGEST]
-        refused = f" ({row['error']})" if row["error"] else ""
+        table.add_column(name, overflow="fold", min_width=_SHORT_DIGEST)
+    table.add_column("TIMES", justify="right", no_wrap=True, min_width=5)
+    table.add_column("LAST", no_wrap=True, min_width=20)
+    table.add_column("FROM", overflow="fold")
+    rows = [unexplained_row(use) for use in uses]
+    many = len({row["account"] for row in rows}) > 1
+    for row in rows:
+        place = f"{row['account']}/{row['region']}" if many else row["region"]
+        image = [row["tag"], (row["digest"] or "")[:_SHORT_DIGEST], f"({row['error']})" if row["error"] else ""]
         table.add_row(
-            printable(use.workload),
-            printable(use.image.partition("@")[0].removesuffix(f":{row['tag']}")),
-            printable(" ".join(part for part in (row["tag"], digest) if part)) + printable(refused),
+            printable(row["principal"]),
+            printable(f"{place} {row['repository']}" if row["repository"] else row["image"]),
+            printable(" ".join(filter(None, image))),
             f"{row['times']:,}",
             row["last_at"],
-            printable(", ".join(dict.fromkeys(part for part in (row["address"], row["user_agent"]) if part))),
+            printable(", ".join(dict.fromkeys(filter(None, (row["address"], row["user_agent"]))))),
         )
     return table
 
