@@ -1,4 +1,4 @@
-"""A bucket for what must outlive a function: plans, reports, and the manifest cache.
+"""A bucket: for what must outlive a function (plans, reports, the manifest cache), and for what others keep in theirs.
 
 API: https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html
 """
@@ -8,12 +8,14 @@ import re
 import sqlite3
 import tempfile
 import zlib
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.errors import code_of, translated
-from ecrsweep.core.errors import AwsFailure, BadInput, Missing
+from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
 from ecrsweep.ports import Place
 
 ACTIONS: Final = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
@@ -44,6 +46,10 @@ class Bucket:
 
     def get(self, key: str) -> bytes:
         """The content of an object (GetObject). Raises `Missing`, and `AwsFailure`."""
+        return self.get_dated(key)[0]
+
+    def get_dated(self, key: str) -> tuple[bytes, float | None]:
+        """The content of an object, and when it was written where S3 says so. Raises `Missing`, and `AwsFailure`."""
         try:
             answer = self._call("get_object", Key=key)
         except AwsFailure as failure:
@@ -52,7 +58,35 @@ class Bucket:
             raise
         with translated("s3:GetObject", self._place.region):
             content: bytes = answer["Body"].read()
-        return content
+            written = answer.get("LastModified")
+        return content, written.timestamp() if isinstance(written, datetime) else None
+
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """The keys that begin so and come behind `after`, in order (ListObjectsV2). Raises `AwsFailure`."""
+        for page in self._pages(Prefix=prefix, **({"StartAfter": after} if after else {})):
+            yield from (found["Key"] for found in page.get("Contents", ()))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between `prefix` and the next slash, as prefixes themselves (ListObjectsV2). Raises `AwsFailure`."""
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            yield from (found["Prefix"] for found in page.get("CommonPrefixes", ()))
+
+    def _pages(self, **parameters: object) -> Iterator[dict[str, Any]]:
+        """The pages of a listing. S3 leaves empty lists out, so the count that it tells must agree: silence is not "none"."""
+        action, token = "s3:ListBucket", None
+        while True:
+            page = self._call("list_objects_v2", **parameters, **({"ContinuationToken": token} if token else {}))
+            held = len(page.get("Contents", ())) + len(page.get("CommonPrefixes", ()))
+            if page.get("KeyCount") != held:
+                raise Malformed(
+                    f"{action} of {self.name} tells {page.get('KeyCount')} keys and lists {held}", action=action
+                )
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            if page.get("NextContinuationToken") in {None, token}:
+                raise Malformed(f"{action} of {self.name} says that there is more and not how to get it", action=action)
+            token = page["NextContinuationToken"]
 
     def _call(self, operation: str, **parameters: object) -> dict[str, Any]:
         return self._place.call("s3", operation, Bucket=self.name, **parameters)

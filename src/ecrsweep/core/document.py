@@ -36,6 +36,7 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source_options: tuple[str, ...] = ()
     accept_gaps: tuple[str, ...] = ()
     uses_files: tuple[str, ...] = ()
+    uses_commands: tuple[str, ...] = ()
     limits: Limits = Limits()
     override_limits: bool = False
 
