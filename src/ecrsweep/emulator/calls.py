@@ -17,7 +17,7 @@ class Call:
     region: str
     parameters: dict[str, Any] = field(default_factory=dict)
     wire: Wire | None = field(default=None, compare=False, repr=False)
-    """How to answer it, where a script does."""
+    """How its service is spoken to, where that is understood here."""
 
 
 class Calls:

@@ -14,6 +14,11 @@ from ecrsweep.emulator.wire import Wire, wire_of
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 _Key = tuple[str, str, str, str]
 
+_EMPTY_AT_FIRST: Final[Mapping[str, str]] = {"apprunner": "apprunner", "codebuild": "codebuild", "lambda": "lambda"}
+"""By signing name, the services that our sources read: until something is made in one of them, its reads are answered
+here as those of an unused service. moto lacks some of them, and takes seconds to load."""
+_NOT_IN_MOTO: Final = frozenset({("codebuild", "ListBuildBatches"), ("codebuild", "BatchGetBuildBatches")})
+_READS: Final = ("BatchGet", "Describe", "Get", "List")
 _TOKENS: Final = ("nextToken", "NextToken", "nextPageToken", "Marker")
 _LIMITS: Final = ("maxResults", "MaxResults", "Limit", "limit", "pageSize")
 
@@ -27,6 +32,7 @@ class Scripts:
         self._lock = threading.Lock()
         self._answers: dict[_Key, Answer] = {}
         self._wires: dict[str, list[Wire]] = {}
+        self._made: set[str] = set()
 
     def answer(
         self,
@@ -86,12 +92,30 @@ class Scripts:
         self.answer(service, operation, find, **where)
 
     def find(self, signing_name: str, method: str, address: str, target: str) -> tuple[Wire, str] | None:
-        """The scripted service and operation that a request means; None where nobody wrote a script for it."""
-        for wire in self._wires.get(signing_name, ()):
+        """The service and operation that a request means; None for a service that nobody here has to understand."""
+        for wire in self._known(signing_name):
             operation = wire.operation_of(method, address, target)
-            if operation is not None and any(key[:2] == (wire.service, operation) for key in self._answers):
+            if operation is not None:
                 return wire, operation
         return None
+
+    def tells(self, wire: Wire, operation: str) -> bool:
+        """Whether a script answers an operation, or it reads a service in which nothing was made. Else moto answers."""
+        if (wire.service, operation) in _NOT_IN_MOTO or any(
+            key[:2] == (wire.service, operation) for key in self._answers
+        ):
+            return True
+        is_empty = wire.service in _EMPTY_AT_FIRST.values() and wire.service not in self._made
+        return is_empty and operation.startswith(_READS)
+
+    def leave_to_moto(self, service: str) -> None:
+        """From now on moto answers what no script does: something is being made in this service there."""
+        self._made.add(service)
+
+    def _known(self, signing_name: str) -> list[Wire]:
+        written = self._wires.get(signing_name, [])
+        service = _EMPTY_AT_FIRST.get(signing_name)
+        return written if service is None else [*written, wire_of(service)]
 
     def told(self, wire: Wire, operation: str, account: str, region: str, asked: dict[str, Any]) -> Mapping[str, Any]:
         """What the script says; an empty answer in an account or region for which nothing is written down.
@@ -130,6 +154,8 @@ def _check(wire: Wire, operation: str, told: Mapping[str, Any]) -> None:
     from botocore.validate import ParamValidator  # noqa: PLC0415 - only tests and the demo want it
 
     shape: Any = wire.model.operation_model(operation).output_shape
-    report = ParamValidator().validate(told, shape)
+    # CodeBuild's model has lists of at least one, and the service answers empty ones: github.com/aws/aws-sdk/issues/343
+    filled = {name: value for name, value in told.items() if value != [] or name in shape.required_members}
+    report = ParamValidator().validate(filled, shape)
     if report.has_errors():
         raise ValueError(f"{wire.service} {operation} would never answer that: {report.generate_report()}")

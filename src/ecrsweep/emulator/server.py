@@ -1,8 +1,8 @@
 """The HTTP front of the emulated AWS: who asks what, of which account and region, and what goes wrong on the way.
 
-ECR and ECS are answered here, with the few calls by which a client finds out who and where it is; every other service goes
-to moto, in this process, which is imported when the first such call comes. Responses carry the emulated clock's
-`Date`, because clients compare it with pull times.
+ECR and ECS are answered here, with the few calls by which a client finds out who and where it is, scripted services, and
+reads of services in which nothing was made. Every other call goes to moto, in this process, which is imported when the
+first such call comes. Responses carry the emulated clock's `Date`, because clients compare it with pull times.
 """
 
 import contextlib
@@ -41,6 +41,7 @@ OPT_IN_REGIONS: Final = ("af-south-1", "ap-east-1", "eu-south-1", "me-south-1")
 _SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
 _TARGETS: Final = {"AmazonEC2ContainerRegistry_V20150921": "ecr", "AmazonEC2ContainerServiceV20141113": "ecs"}
+_OWN: Final = frozenset(_TARGETS.values())
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -75,11 +76,10 @@ class Emulator:
         self.account, self.region = account, region
         self.accounts = (account, *(other for other in accounts if other != account))
         self.regions, self.disabled_regions = tuple(regions), tuple(disabled_regions)
+        self._moto_lock = threading.Lock()
         self.reset()
         self._port = port
         self._server: ThreadingHTTPServer | None = None
-        self._moto: Callable[..., Any] | None = None
-        self._moto_lock = threading.Lock()
 
     def reset(self) -> None:
         """Forget everything that was built, asked or ordered; listen on."""
@@ -90,6 +90,7 @@ class Emulator:
         self.scripts = Scripts(self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
+        self._moto: Callable[..., Any] | None = None
 
     def start(self) -> Self:
         """Listen on the loopback address."""
@@ -167,18 +168,18 @@ class Emulator:
         return answer
 
     def _answered(self, call: Call, faults: Sequence[Fault], from_moto: Callable[[], _Answer]) -> _Answer:
-        is_json = call.service in {"ecr", "ecs"} or call.wire is not None
+        is_json = _speaks_json(call)
         try:
             if call.region in self.disabled_regions:
                 raise _BAD_TOKEN
             if not self._throttles.allows(call):
                 raise AwsError("ThrottlingException", "Rate exceeded")
-            if not is_json:
-                return self._who_and_where(call) or from_moto()
-            if call.wire is not None:
+            if call.service in _OWN:
+                return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+            if call.wire is not None and self.scripts.tells(call.wire, call.operation):
                 told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
                 return _Answer(200, json.dumps(told).encode())
-            return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+            return self._who_and_where(call) or from_moto()
         except AwsError as error:
             return _json_error(error) if is_json else _xml_error(error)
         except KeyError as error:
@@ -206,9 +207,9 @@ class Emulator:
         if prefix in _TARGETS:
             return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
         service = signed["service"] if signed else "unknown"
-        scripted = self.scripts.find(service, method, path, headers.get("x-amz-target", ""))
-        if scripted is not None:
-            wire, name = scripted
+        understood = self.scripts.find(service, method, path, headers.get("x-amz-target", ""))
+        if understood is not None:
+            wire, name = understood
             return Call(wire.service, name, account, region, wire.parameters(method, path, body), wire)
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
         return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
@@ -243,8 +244,11 @@ class Emulator:
         from werkzeug.test import Client  # noqa: PLC0415 - moto and werkzeug belong to an extra
 
         with self._moto_lock:
+            self.scripts.leave_to_moto(call.service)
             if self._moto is None:
                 self._moto = _moto_application()
+                # What moto holds belongs to the process: what an earlier emulated AWS left there is not of this one.
+                Client(self._moto).post("/moto-api/reset")
             wanted = {name: value for name, value in headers.items() if name not in {"content-length", "connection"}}
             wanted["x-moto-account-id"] = call.account
             response = Client(self._moto).open(path, method=method, headers=list(wanted.items()), data=body)
@@ -315,8 +319,7 @@ def _before(fault: Fault, call: Call) -> _Answer | None:
             fault.run(call)
         case "error":
             error = AwsError(fault.code, fault.message.replace("*:*", f"{call.service}:{call.operation}"), fault.status)
-            is_json = call.service in {"ecr", "ecs"} or call.wire is not None
-            return _json_error(error) if is_json else _xml_error(error)
+            return _json_error(error) if _speaks_json(call) else _xml_error(error)
         case "html":
             return _Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
     return None
@@ -332,6 +335,10 @@ def _after(fault: Fault, call: Call, answer: _Answer) -> _Answer:
         case "after" if fault.run is not None:
             fault.run(call)
     return answer
+
+
+def _speaks_json(call: Call) -> bool:
+    return call.service in _OWN or call.wire is not None
 
 
 def _json_error(error: AwsError) -> _Answer:

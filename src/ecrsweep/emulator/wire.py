@@ -53,13 +53,21 @@ class Wire:
 
     def parameters(self, method: str, address: str, body: bytes) -> dict[str, Any]:
         """The parameters of a request under their names in the API."""
-        sent: dict[str, Any] = json.loads(body) if body.strip() else {}
         found = self._matched(method, address) if self._rest else None
         if found is None:
-            return sent
+            return _object(body)
         route, match = found
+        sent = self._sent(route.operation, body)
         named = {member: unquote(match[group]) for group, member in route.labels.items()}
         return sent | named | self._query(route.operation, address)
+
+    def _sent(self, operation: str, body: bytes) -> dict[str, Any]:
+        """What stands in the body: the parameters, or one of them (Lambda's Invoke has whatever the function takes)."""
+        shape = self.model.operation_model(operation).input_shape
+        payload = shape.serialization.get("payload") if shape else None
+        if shape is None or payload is None:
+            return _object(body)
+        return {payload: body if shape.members[payload].type_name == "blob" else _object(body)}
 
     def _query(self, operation: str, address: str) -> dict[str, Any]:
         asked = parse_qsl(urlsplit(address).query, keep_blank_values=True)
@@ -110,6 +118,11 @@ class Wire:
 def wire_of(service: str) -> Wire:
     """The wire of a service, made once."""
     return Wire(service)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body) if body.strip() else {}
+    return found
 
 
 def _typed(text: str, kind: str) -> Any:
