@@ -5,11 +5,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from ecrsweep.aws.ecr import READ_ACTIONS
 from ecrsweep.sources import OWN
+from ecrsweep.wiring.grants import REGIONS_ACTION, statement
 
 DOCS: Final = Path(__file__).parent
 BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
 END: Final = "<!-- end -->\n"
+POLICY_OF_THE_POST: Final = frozenset(
+    {
+        "ecr:BatchDeleteImage", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecs:DescribeClusters",
+        "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListClusters", "ecs:ListTaskDefinitions", "ecs:ListTasks",
+    }
+)  # fmt: skip
 
 
 def sources_table() -> str:
@@ -28,7 +36,17 @@ def sources_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-TABLES: Final[Mapping[str, Callable[[], str]]] = {"sources.md": sources_table}
+def statement_for_the_post() -> str:
+    """The policy statement that the policy of the AWS post lacks."""
+    needed = {REGIONS_ACTION, *READ_ACTIONS}
+    needed |= {action for make in OWN.values() if make().about.by_default for action in make().actions}
+    return f"```json\n{statement(sorted(needed - POLICY_OF_THE_POST))}\n```\n"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "migrating.md": statement_for_the_post,
+    "sources.md": sources_table,
+}
 
 
 def main() -> int:

@@ -36,8 +36,10 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
     """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
     complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
     uses = sum(entry.uses for entry in complete)
-    by_source = Counter(entry.source for entry in complete)
-    asked = ", ".join(f"{source} in {counted(number, 'region')}" for source, number in sorted(by_source.items()))
+    by_number: dict[int, list[str]] = {}
+    for source, number in sorted(Counter(entry.source for entry in complete).items()):
+        by_number.setdefault(number, []).append(source)
+    asked = "; ".join(f"{', '.join(sources)} in {counted(number, 'region')}" for number, sources in by_number.items())
     lines = []
     if complete:
         elsewhere = f", {foreign_uses:,} of them of public images" if foreign_uses else ""

@@ -9,10 +9,18 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.apprunner import AppRunnerSource
+from ecrsweep.sources.aws_lambda import LambdaSource
+from ecrsweep.sources.codebuild import CodeBuildSource
 from ecrsweep.sources.ecs import EcsSource
 
 GROUP: Final = "ecrsweep.sources"
-OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "apprunner": AppRunnerSource,
+    "codebuild": CodeBuildSource,
+    "ecs": EcsSource,
+    "lambda": LambdaSource,
+}
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
 
 
