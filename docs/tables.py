@@ -8,11 +8,18 @@ from typing import Final
 from ecrsweep.aws import bucket
 from ecrsweep.aws.ecr import READ_ACTIONS
 from ecrsweep.sources import OWN
+from ecrsweep.wiring.grants import statement
 from ecrsweep.wiring.policies import BESIDES_PLAN, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
 
 DOCS: Final = Path(__file__).parent
 BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
 END: Final = "<!-- end -->\n"
+POLICY_OF_THE_POST: Final = frozenset(
+    {
+        "ecr:BatchDeleteImage", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecs:DescribeClusters",
+        "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListClusters", "ecs:ListTaskDefinitions", "ecs:ListTasks",
+    }
+)  # fmt: skip
 
 
 def sources_table() -> str:
@@ -52,7 +59,18 @@ def permissions_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-TABLES: Final[Mapping[str, Callable[[], str]]] = {"iam.md": permissions_table, "sources.md": sources_table}
+def statement_for_the_post() -> str:
+    """The policy statement that the policy of the AWS post lacks."""
+    needed = {*REGIONS_ACTIONS, *READ_ACTIONS}
+    needed |= {action for make in OWN.values() if make().about.by_default for action in make().actions}
+    return f"```json\n{statement(sorted(needed - POLICY_OF_THE_POST - WITHOUT_PERMISSION))}\n```\n"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "iam.md": permissions_table,
+    "migrating.md": statement_for_the_post,
+    "sources.md": sources_table,
+}
 
 
 def main() -> int:

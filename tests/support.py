@@ -10,9 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ecrsweep.sources import OWN
+
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = "123456789012"
 REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
+REGIONAL_SOURCES = frozenset(name for name, make in OWN.items() if make().about.by_default and not make().about.once)
+"""The sources of our own that are asked in every region unless a user says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 
 from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.emulator.registry import Repository
-from tests.support import ACCOUNT, ROOT, Cli, Finished, ago
+from ecrsweep.sources import OWN
+from tests.support import ACCOUNT, REGIONAL_SOURCES, ROOT, Cli, Finished, ago
 
 
 @pytest.fixture
@@ -147,16 +148,18 @@ POLICY_OF_THE_POST = {
 }
 
 
+def beyond_the_post() -> set[str]:
+    """The IAM actions that everything that is asked needs, and the policy of the post does not allow."""
+    needed = {"ec2:DescribeRegions", "ecr:BatchGetImage"}
+    needed |= {action for name in REGIONAL_SOURCES for action in OWN[name]().actions}
+    allowed = {f"{service}:{operation}" for service, all_of in POLICY_OF_THE_POST.items() for operation in all_of}
+    return needed - allowed
+
+
 def under_the_policy_of_the_post(aws: Emulator) -> None:
     """Deny whatever the policy of the post does not allow."""
-    for service, operations in (
-        ("ec2", {"DescribeRegions"}),
-        ("ecr", {"BatchGetImage"}),
-        ("ecs", {"ListServices", "DescribeServices", "ListServiceDeployments", "DescribeServiceDeployments", "DescribeServiceRevisions"}),
-    ):  # fmt: skip
-        assert not operations & POLICY_OF_THE_POST.get(service, set())
-        for operation in operations:
-            aws.faults.add(Fault.denied(service, operation))
+    for action in beyond_the_post():
+        aws.faults.add(Fault.denied(*action.split(":")))
 
 
 def test_under_the_policy_of_the_post_nothing_goes_and_the_missing_statement_is_printed(
@@ -170,10 +173,7 @@ def test_under_the_policy_of_the_post_nothing_goes_and_the_missing_statement_is_
     assert aws.calls.count("ecr", "BatchDeleteImage") == 0
     statement = json.loads(ended.out[ended.out.index("{\n") : ended.out.rindex("}") + 1])
     assert statement["Effect"] == "Allow"
-    assert set(statement["Action"]) == {
-        "ec2:DescribeRegions", "ecr:BatchGetImage", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions",
-        "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:ListServices",
-    }  # fmt: skip
+    assert set(statement["Action"]) == beyond_the_post()
     documented = (ROOT / "docs" / "migrating.md").read_text()
     assert all(action in documented for action in statement["Action"])
 

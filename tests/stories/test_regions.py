@@ -1,7 +1,7 @@
 """Several regions: registries of some, evidence of all, and what a region does that is closed, far or unknown."""
 
 from ecrsweep.emulator import Emulator, Fault
-from tests.support import ACCOUNT, Cli, ago
+from tests.support import ACCOUNT, REGIONAL_SOURCES, Cli, ago
 
 
 def old_image(aws: Emulator, region: str, name: str = "team/app") -> str:
@@ -41,8 +41,7 @@ def test_a_region_that_cannot_be_reached_is_a_gap_and_holds_the_others(aws: Emul
     assert plan.action(home) == "hold"
     assert abroad not in plan.decisions
     failed = {(entry["source"], entry["region"]) for entry in plan.json["coverage"] if entry["status"] == "failed"}
-    assert {region for _, region in failed} == {"eu-west-1"}
-    assert {"ecr", "ecs"} <= {source for source, _ in failed}
+    assert failed == {(source, "eu-west-1") for source in ("ecr", *REGIONAL_SOURCES)}
 
 
 def test_a_region_closed_by_a_service_control_policy_is_shown_and_no_gap(aws: Emulator, cli: Cli) -> None:
@@ -52,7 +51,7 @@ def test_a_region_closed_by_a_service_control_policy_is_shown_and_no_gap(aws: Em
     assert plan.status == 0
     assert plan.action(home) == "delete"
     shown = [entry for entry in plan.json["coverage"] if entry["region"] == "eu-west-1"]
-    assert {entry["status"] for entry in shown} == {"skipped"}
+    assert {entry["source"]: entry["status"] for entry in shown} == dict.fromkeys(REGIONAL_SOURCES, "skipped")
     assert all("service control policy" in entry["error"] for entry in shown)
 
 

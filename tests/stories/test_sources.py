@@ -7,7 +7,7 @@ import pytest
 
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
-from tests.support import Cli, ago
+from tests.support import REGIONAL_SOURCES, Cli, ago
 
 PACKAGE = """
 from ecrsweep.core.uses import Note, Use
@@ -65,6 +65,17 @@ def test_a_source_of_a_third_party_is_asked_once_an_account(aws: Emulator, cli: 
     assert (entry["region"], entry["status"], entry["uses"]) == ("all", "complete", 1)
     assert entry["notes"] == ["web: one allocation did not say what it runs"]
     assert "Note: nomad" in cli("plan", "--keep-newest", "0").out
+
+
+def test_an_account_that_uses_nothing_reads_as_complete_without_a_use(
+    aws: Emulator, cli: Cli, repo: Repository
+) -> None:
+    found = cli.plan("--keep-newest", "0")
+    assert found.status == 0, found.err
+    assert {found.action(image.digest) for image in repo.images()} == {"delete"}
+    entries = found.json["coverage"]
+    assert {entry["source"] for entry in entries} >= REGIONAL_SOURCES
+    assert {(entry["status"], entry["uses"], "notes" in entry) for entry in entries} == {("complete", 0, False)}
 
 
 def test_one_that_is_off_by_default_is_asked_when_it_is_named(aws: Emulator, cli: Cli, repo: Repository) -> None:

@@ -18,8 +18,6 @@ class Call:
     parameters: dict[str, Any] = field(default_factory=dict)
     wire: Wire | None = field(default=None, compare=False, repr=False)
     """How the service is spoken to, where it speaks JSON and is not answered by the emulator's own ECR and ECS."""
-    scripted: bool = field(default=False, compare=False, repr=False)
-    """Whether a script answers it."""
     agent: str = field(default="", compare=False)
     """What the caller says that it is."""
 

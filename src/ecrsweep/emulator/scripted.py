@@ -14,9 +14,17 @@ from ecrsweep.emulator.wire import Wire, wire_of, wire_signed
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 _Key = tuple[str, str, str, str]
 
-_EMPTY: Final = frozenset({("stepfunctions", "ListStateMachineVersions")})
+_NOT_IN_MOTO: Final = frozenset(
+    {
+        ("codebuild", "BatchGetBuildBatches"),
+        ("codebuild", "ListBuildBatches"),
+        ("stepfunctions", "ListStateMachineVersions"),
+    }
+)
 """Operations that moto lacks, of services that it has: without a script, there is nothing."""
-
+_READS: Final = ("BatchGet", "Describe", "Get", "List", "Search")
+"""How operations begin that read. In a service in which nothing was made they find nothing, and moto, which lacks some
+services and takes seconds to load, need not be asked."""
 _TOKENS: Final = ("nextToken", "NextToken", "nextPageToken", "Marker")
 _LIMITS: Final = ("maxResults", "MaxResults", "Limit", "limit", "pageSize")
 
@@ -30,6 +38,7 @@ class Scripts:
         self._lock = threading.Lock()
         self._answers: dict[_Key, Answer] = {}
         self._wires: dict[str, list[Wire]] = {}
+        self._made: set[str] = set()
 
     def answer(
         self,
@@ -93,9 +102,17 @@ class Scripts:
         called = wire_signed(signing_name)
         return list(dict.fromkeys([*self._wires.get(signing_name, ()), *([called] if called else ())]))
 
-    def has(self, service: str, operation: str) -> bool:
-        """Whether somebody wrote a script for an operation, for whatever account and region."""
-        return (service, operation) in _EMPTY or any(key[:2] == (service, operation) for key in self._answers)
+    def tells(self, wire: Wire, operation: str) -> bool:
+        """Whether an operation is answered here: by a script, or because nothing was made in its service. Else moto answers."""
+        if (wire.service, operation) in _NOT_IN_MOTO or any(
+            key[:2] == (wire.service, operation) for key in self._answers
+        ):
+            return True
+        return wire.service not in self._made and operation.startswith(_READS)
+
+    def leave_to_moto(self, service: str) -> None:
+        """From now on moto answers what no script does: something is being made in this service there."""
+        self._made.add(service)
 
     def told(self, wire: Wire, operation: str, account: str, region: str, asked: dict[str, Any]) -> Mapping[str, Any]:
         """What the script says; an empty answer in an account or region for which nothing is written down.
@@ -134,6 +151,8 @@ def _check(wire: Wire, operation: str, told: Mapping[str, Any]) -> None:
     from botocore.validate import ParamValidator  # noqa: PLC0415 - only tests and the demo want it
 
     shape: Any = wire.model.operation_model(operation).output_shape
-    report = ParamValidator().validate(told, shape)
+    # CodeBuild's model has lists of at least one, and the service answers empty ones: github.com/aws/aws-sdk/issues/343
+    filled = {name: value for name, value in told.items() if value != [] or name in shape.required_members}
+    report = ParamValidator().validate(filled, shape)
     if report.has_errors():
         raise ValueError(f"{wire.service} {operation} would never answer that: {report.generate_report()}")

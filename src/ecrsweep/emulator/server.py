@@ -1,8 +1,9 @@
 """The HTTP front of the emulated AWS: who asks what, of which account and region, and what goes wrong on the way.
 
-ECR, ECS and CloudTrail are answered here, with the few calls by which a client finds out who and where it is; every other service goes
-to moto, in this process, which is imported when the first such call comes. Responses carry the emulated clock's
-`Date`, because clients compare it with pull times.
+ECR, ECS and CloudTrail are answered here, with the few calls by which a client finds out who and where it is, scripted
+services, and reads of services in which nothing was made. Every other call goes to moto, in this process, which is
+imported when the first such call comes. Responses carry the emulated clock's `Date`, because clients compare it with
+pull times.
 """
 
 import contextlib
@@ -31,7 +32,6 @@ from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
 from ecrsweep.emulator.scripted import Scripts
-from ecrsweep.emulator.wire import Wire
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGIONS: Final = (
@@ -49,7 +49,6 @@ _TARGETS: Final = {
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
 }
 _OWN: Final = frozenset(_TARGETS.values())
-_MOTO_ITSELF: Final = frozenset({"moto.core.models"})
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -98,11 +97,11 @@ class Emulator:
         self.account, self.region = account, region
         self.accounts = (account, *(other for other in accounts if other != account))
         self.regions, self.disabled_regions = tuple(regions), tuple(disabled_regions)
+        self._moto: Callable[..., Any] | None = None
+        self._moto_lock = threading.Lock()
         self.reset()
         self._port = port
         self._server: ThreadingHTTPServer | None = None
-        self._moto: Callable[..., Any] | None = None
-        self._moto_lock = threading.Lock()
 
     def reset(self) -> None:
         """Forget everything that was built, asked or ordered; listen on."""
@@ -201,7 +200,7 @@ class Emulator:
                 raise _BAD_TOKEN
             if not self._throttles.allows(call):
                 raise AwsError("ThrottlingException", "Rate exceeded")
-            if call.wire is not None and (call.scripted or self._holds_nothing(call.wire, call.operation)):
+            if call.wire is not None and self.scripts.tells(call.wire, call.operation):
                 told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
                 return _Answer(200, json.dumps(told).encode())
             if call.service in _OWN:
@@ -244,16 +243,9 @@ class Emulator:
         for wire in self.scripts.wires(service):
             meant = wire.operation_of(method, path, headers.get("x-amz-target", ""))
             if meant is not None:
-                asked = wire.parameters(method, path, body)
-                scripted = self.scripts.has(wire.service, meant)
-                return Call(wire.service, meant, account, region, asked, wire, scripted)
+                return Call(wire.service, meant, account, region, wire.parameters(method, path, body), wire)
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
         return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
-
-    def _holds_nothing(self, wire: Wire, operation: str) -> bool:
-        """Whether a list can only be empty, because nothing was ever built: then moto need not be loaded for it."""
-        loaded = [name for name in list(sys.modules) if name.startswith("moto.") and name.endswith(".models")]
-        return _MOTO_ITSELF.issuperset(loaded) and wire.lists_everything(operation)
 
     def _who_and_where(self, call: Call) -> _Answer | None:
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
@@ -285,6 +277,7 @@ class Emulator:
         from werkzeug.test import Client  # noqa: PLC0415 - moto and werkzeug belong to an extra
 
         with self._moto_lock:
+            self.scripts.leave_to_moto(call.service)
             if self._moto is None:
                 self._moto = _moto_application()
             wanted = {name: value for name, value in headers.items() if name not in {"content-length", "connection"}}

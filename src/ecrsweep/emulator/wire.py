@@ -51,23 +51,23 @@ class Wire:
         found = self._matched(method, address)
         return None if found is None else found[0].operation
 
-    def lists_everything(self, operation: str) -> bool:
-        """Whether an operation lists things of a kind without being told which: of what nobody built, there are none."""
-        model = self.model.operation_model(operation)
-        asks = model.input_shape.required_members if model.input_shape else ()
-        tells = model.output_shape.members if model.output_shape else {}
-        is_reading = operation.startswith(("List", "Describe"))
-        return is_reading and not asks and any(member.type_name == "list" for member in tells.values())
-
     def parameters(self, method: str, address: str, body: bytes) -> dict[str, Any]:
         """The parameters of a request under their names in the API."""
-        sent: dict[str, Any] = json.loads(body) if body.strip() else {}
         found = self._matched(method, address) if self._rest else None
         if found is None:
-            return sent
+            return _object(body)
         route, match = found
+        sent = self._sent(route.operation, body)
         named = {member: unquote(match[group]) for group, member in route.labels.items()}
         return sent | named | self._query(route.operation, address)
+
+    def _sent(self, operation: str, body: bytes) -> dict[str, Any]:
+        """What stands in the body: the parameters, or one of them (Lambda's Invoke has whatever the function takes)."""
+        shape = self.model.operation_model(operation).input_shape
+        payload = shape.serialization.get("payload") if shape else None
+        if shape is None or payload is None:
+            return _object(body)
+        return {payload: body if shape.members[payload].type_name == "blob" else _object(body)}
 
     def _query(self, operation: str, address: str) -> dict[str, Any]:
         asked = parse_qsl(urlsplit(address).query, keep_blank_values=True)
@@ -133,6 +133,11 @@ def wire_signed(signing_name: str) -> Wire | None:
 def wire_of(service: str) -> Wire:
     """The wire of a service, made once."""
     return Wire(service)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body) if body.strip() else {}
+    return found
 
 
 def _typed(text: str, kind: str) -> Any:

@@ -199,7 +199,7 @@ class UsesTable:
             grouped[use.image, use.digest].append(use.described)
         for (image, digest), workloads in sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1] or "")):
             runs = f" (runs {digest})" if digest and digest not in image else ""
-            self._out.print(Text(printable(image + runs), style="bold"))
+            self._out.print(Text(printable((image or "any name in its region") + runs), style="bold"))
             distinct = sorted(set(workloads))
             for workload in distinct[: self._shown]:
                 self._out.print(f"    {printable(workload)}")

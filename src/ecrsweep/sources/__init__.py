@@ -9,8 +9,11 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.apprunner import AppRunnerSource
+from ecrsweep.sources.aws_lambda import LambdaSource
 from ecrsweep.sources.batch import BatchSource
 from ecrsweep.sources.cloudtrail import CloudTrailSource
+from ecrsweep.sources.codebuild import CodeBuildSource
 from ecrsweep.sources.command import CommandSource
 from ecrsweep.sources.ecs import EcsSource
 from ecrsweep.sources.eventbridge import EventBridgeSource
@@ -21,12 +24,15 @@ from ecrsweep.sources.stepfunctions import StepFunctionsSource
 
 GROUP: Final = "ecrsweep.sources"
 OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "apprunner": AppRunnerSource,
     "batch": BatchSource,
     "cloudtrail": CloudTrailSource,
+    "codebuild": CodeBuildSource,
     "command": CommandSource,
     "ecs": EcsSource,
     "eventbridge": EventBridgeSource,
     "file": FileSource,
+    "lambda": LambdaSource,
     "pipes": PipesSource,
     "scheduler": SchedulerSource,
     "stepfunctions": StepFunctionsSource,
