@@ -25,6 +25,7 @@ from ecrsweep.emulator.calls import Call, Calls
 from ecrsweep.emulator.clock import Clock
 from ecrsweep.emulator.ecr import EcrApi
 from ecrsweep.emulator.ecs import EcsState
+from ecrsweep.emulator.eks import EksState
 from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
@@ -59,6 +60,8 @@ class _Dropped(Exception):
 class Emulator:
     """An AWS on this machine, for as long as it runs. A context manager."""
 
+    eks: EksState
+
     def __init__(
         self,
         *,
@@ -83,11 +86,14 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget everything that was built, asked or ordered; listen on."""
+        if "eks" in vars(self):
+            self.eks.stop()
         self.calls, self.faults = Calls(), Faults()
         self.latency = 0.0
         self.ecr = EcrState(self.clock, self.account, self.region)
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
         self.scripts = Scripts(self.account, self.region)
+        self.eks = EksState(self.scripts, self.clock, self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
 
@@ -99,6 +105,7 @@ class Emulator:
 
     def stop(self) -> None:
         """Listen no more."""
+        self.eks.stop()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
