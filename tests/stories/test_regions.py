@@ -41,7 +41,8 @@ def test_a_region_that_cannot_be_reached_is_a_gap_and_holds_the_others(aws: Emul
     assert plan.action(home) == "hold"
     assert abroad not in plan.decisions
     failed = {(entry["source"], entry["region"]) for entry in plan.json["coverage"] if entry["status"] == "failed"}
-    assert failed == {("ecs", "eu-west-1"), ("ecr", "eu-west-1")}
+    assert failed >= {("ecs", "eu-west-1"), ("ecr", "eu-west-1")}
+    assert {region for _, region in failed} == {"eu-west-1"}
 
 
 def test_a_region_closed_by_a_service_control_policy_is_shown_and_no_gap(aws: Emulator, cli: Cli) -> None:
@@ -51,7 +52,7 @@ def test_a_region_closed_by_a_service_control_policy_is_shown_and_no_gap(aws: Em
     assert plan.status == 0
     assert plan.action(home) == "delete"
     shown = [entry for entry in plan.json["coverage"] if entry["region"] == "eu-west-1"]
-    assert [entry["status"] for entry in shown] == ["skipped"]
+    assert {entry["status"] for entry in shown} == {"skipped"}
     assert "service control policy" in shown[0]["error"]
 
 

@@ -10,9 +10,15 @@ from typing import Final, Protocol, cast
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
 from ecrsweep.sources.ecs import EcsSource
+from ecrsweep.sources.eks import EksSource
+from ecrsweep.sources.kubernetes import KubernetesSource
 
 GROUP: Final = "ecrsweep.sources"
-OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "ecs": EcsSource,
+    "eks": EksSource,
+    "kubernetes": KubernetesSource,
+}
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
 
 
