@@ -10,7 +10,7 @@ EcrsweepError
 │   └── PlanForeign      of another account
 ├── NotFound             the image or repository that was asked for does not exist
 ├── Interrupted          the user or the system asked to stop
-└── AwsFailure           AWS, or the way to it, did not answer as hoped
+└── AwsFailure           AWS or a cluster, or the way to it, did not answer as hoped
     ├── CredentialsFailure  no credentials, or credentials that are no longer valid
     ├── Denied           the identity may not make the call
     │   └── ClosedByOrganization  a service control policy refuses it
@@ -62,7 +62,7 @@ class Interrupted(EcrsweepError):
 
 
 class AwsFailure(EcrsweepError):
-    """AWS, or the way to it, did not answer as hoped.
+    """AWS or a Kubernetes cluster, or the way to it, did not answer as hoped.
 
     `action` is the IAM action of the call ("ecs:ListClusters") where it is known.
     """

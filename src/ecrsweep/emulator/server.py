@@ -28,6 +28,7 @@ from ecrsweep.emulator.clock import Clock
 from ecrsweep.emulator.cloudtrail import TrailState
 from ecrsweep.emulator.ecr import EcrApi
 from ecrsweep.emulator.ecs import EcsState
+from ecrsweep.emulator.eks import EksState
 from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
@@ -81,6 +82,8 @@ class _Dropped(Exception):
 class Emulator:
     """An AWS on this machine, for as long as it runs. A context manager."""
 
+    eks: EksState
+
     def __init__(
         self,
         *,
@@ -105,6 +108,8 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget everything that was built, asked or ordered; listen on."""
+        if "eks" in vars(self):
+            self.eks.stop()
         self.calls, self.faults = Calls(), Faults()
         self.gate: Gate | None = None
         self.latency = 0.0
@@ -112,6 +117,7 @@ class Emulator:
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
         self.trail = TrailState(self.clock, self.account)
         self.scripts = Scripts(self.account, self.region)
+        self.eks = EksState(self.scripts, self.clock, self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
         _forget_in_moto()
@@ -124,6 +130,7 @@ class Emulator:
 
     def stop(self) -> None:
         """Listen no more."""
+        self.eks.stop()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -16,8 +16,10 @@ from ecrsweep.sources.cloudtrail import CloudTrailSource
 from ecrsweep.sources.codebuild import CodeBuildSource
 from ecrsweep.sources.command import CommandSource
 from ecrsweep.sources.ecs import EcsSource
+from ecrsweep.sources.eks import EksSource
 from ecrsweep.sources.eventbridge import EventBridgeSource
 from ecrsweep.sources.file import FileSource
+from ecrsweep.sources.kubernetes import KubernetesSource
 from ecrsweep.sources.pipes import PipesSource
 from ecrsweep.sources.scheduler import SchedulerSource
 from ecrsweep.sources.stepfunctions import StepFunctionsSource
@@ -30,8 +32,10 @@ OWN: Final[Mapping[str, Callable[[], Source]]] = {
     "codebuild": CodeBuildSource,
     "command": CommandSource,
     "ecs": EcsSource,
+    "eks": EksSource,
     "eventbridge": EventBridgeSource,
     "file": FileSource,
+    "kubernetes": KubernetesSource,
     "lambda": LambdaSource,
     "pipes": PipesSource,
     "scheduler": SchedulerSource,
