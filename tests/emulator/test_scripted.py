@@ -49,3 +49,12 @@ def test_an_answer_that_the_service_never_gives_is_refused(aws: Emulator) -> Non
     aws.scripts.answer("apprunner", "ListServices", {"Services": []})
     with pytest.raises(ClientError, match="would never answer"):
         aws.client("apprunner").list_services()
+
+
+def test_a_service_that_sources_read_and_nobody_scripted_is_unused(aws: Emulator) -> None:
+    assert aws.client("sagemaker").list_models()["Models"] == []
+    assert aws.client("ecs").list_daemons()["daemonSummariesList"] == []
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        aws.client("emr-serverless").get_application(applicationId="x")
+    with pytest.raises(ClientError, match="UnknownOperationException"):
+        aws.client("ecs").list_container_instances()

@@ -1,7 +1,7 @@
 """A faithful Amazon ECR and ECS over HTTP, for tests, for the demo, and for trying things.
 
-It refuses what AWS refuses, has a clock that tests set, faults, throttles, latency and counters of calls. Every
-other service is answered by moto behind the same endpoint, which is loaded when the first such call comes.
+It refuses what AWS refuses, has a clock that tests set, faults, throttles, latency and counters of calls. Other services are
+answered by scripts, as unused, or by moto behind the same endpoint, which is loaded when the first call for it comes.
 """
 
 from ecrsweep.emulator.calls import Call, Calls

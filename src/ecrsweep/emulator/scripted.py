@@ -14,6 +14,18 @@ from ecrsweep.emulator.wire import Wire, wire_of
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 _Key = tuple[str, str, str, str]
 
+_EMPTY_AT_FIRST: Final[Mapping[str, str]] = {
+    "bedrock-agentcore": "bedrock-agentcore-control",
+    "ecs": "ecs",
+    "emr-serverless": "emr-serverless",
+    "gamelift": "gamelift",
+    "imagebuilder": "imagebuilder",
+    "inspector2": "inspector2",
+    "lightsail": "lightsail",
+    "sagemaker": "sagemaker",
+}
+"""By signing name, services that our sources read and of which moto lacks all or some: what no script answers is answered as
+by a service that nobody uses. Of ECS that is what `ecs` leaves to scripts."""
 _TOKENS: Final = ("nextToken", "NextToken", "nextPageToken", "Marker")
 _LIMITS: Final = ("maxResults", "MaxResults", "Limit", "limit", "pageSize")
 
@@ -86,12 +98,23 @@ class Scripts:
         self.answer(service, operation, find, **where)
 
     def find(self, signing_name: str, method: str, address: str, target: str) -> tuple[Wire, str] | None:
-        """The scripted service and operation that a request means; None where nobody wrote a script for it."""
-        for wire in self._wires.get(signing_name, ()):
+        """The service and operation that a request means; None where no script answers it, and nothing is not the answer."""
+        for wire in self._known(signing_name):
             operation = wire.operation_of(method, address, target)
-            if operation is not None and any(key[:2] == (wire.service, operation) for key in self._answers):
+            if operation is not None and self._tells(wire, operation):
                 return wire, operation
         return None
+
+    def _known(self, signing_name: str) -> list[Wire]:
+        written = self._wires.get(signing_name, [])
+        if signing_name not in _EMPTY_AT_FIRST:
+            return written
+        return list(dict.fromkeys([*written, wire_of(_EMPTY_AT_FIRST[signing_name])]))
+
+    def _tells(self, wire: Wire, operation: str) -> bool:
+        return wire.service in _EMPTY_AT_FIRST.values() or any(
+            key[:2] == (wire.service, operation) for key in self._answers
+        )
 
     def told(self, wire: Wire, operation: str, account: str, region: str, asked: dict[str, Any]) -> Mapping[str, Any]:
         """What the script says; an empty answer in an account or region for which nothing is written down.

@@ -41,6 +41,8 @@ OPT_IN_REGIONS: Final = ("af-south-1", "ap-east-1", "eu-south-1", "me-south-1")
 _SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
 _TARGETS: Final = {"AmazonEC2ContainerRegistry_V20150921": "ecr", "AmazonEC2ContainerServiceV20141113": "ecs"}
+_SCRIPTED_OF_ECS: Final = "Daemon"
+"""What is in the names of the operations of ECS that scripts answer."""
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -203,7 +205,7 @@ class Emulator:
         account = key[1] if key and key[1] in self.accounts else self.account
         region = signed["region"] if signed else self.region
         prefix, _, operation = headers.get("x-amz-target", "").partition(".")
-        if prefix in _TARGETS:
+        if prefix in _TARGETS and _SCRIPTED_OF_ECS not in operation:
             return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
         service = signed["service"] if signed else "unknown"
         scripted = self.scripts.find(service, method, path, headers.get("x-amz-target", ""))
