@@ -12,6 +12,8 @@ RATES: Final[Mapping[str, float]] = {
     "lambda:GetFunction": 30.0,  # of 100 a second
     "lambda": 5.0,  # of 15 a second for all other calls together
     "cloudtrail:LookupEvents": 1.5,  # of 2 a second
+    "sagemaker": 10.0,  # not published; there is a call a model, and deployments need the same calls
+    "cloudformation": 5.0,  # not published; a call a stack, and few a second are known to be refused
 }
 """Calls a second, by IAM action or by service: the rest of a service shares one bucket."""
 
