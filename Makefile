@@ -46,4 +46,4 @@ $(STAMP): requirements/dev.txt pyproject.toml
 lock: $(STAMP)  ## Renew requirements/dev.txt, without index addresses
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		--extra demo --group dev pyproject.toml --output-file requirements/dev.txt
+		--extra cloudformation --extra demo --group dev pyproject.toml --output-file requirements/dev.txt
