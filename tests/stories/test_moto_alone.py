@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ecrsweep.sources import OWN
 from tests.support import ACCOUNT, Cli, ago
 
 pytest.importorskip("moto")
@@ -17,6 +18,7 @@ ENVIRON = {
     "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 }  # fmt: skip
+NOT_IN_MOTO = [flag for name in OWN if name != "ecs" for flag in ("--skip-source", name)]
 
 
 @pytest.fixture
@@ -74,12 +76,12 @@ def test_plan_and_apply_against_moto_alone(moto: str, tmp_path: Path) -> None:
     ecs.run_task(cluster="prod", taskDefinition="web", launchType="FARGATE", networkConfiguration=network)
     cli = Cli({**ENVIRON, "AWS_ENDPOINT_URL": moto}, tmp_path)
 
-    plan = cli.plan("--keep-newest", "2")
+    plan = cli.plan("--keep-newest", "2", *NOT_IN_MOTO)
     assert plan.status == 0, plan.err
     assert [plan.action(digest) for digest in digests] == ["keep", "delete", "delete", "delete", "keep", "keep"]
     assert "in_use" in plan.codes(digests[0])
 
-    ended = cli("apply", "--yes", "--keep-newest", "2", "--pulled-within", "0d", "--output", "json")
+    ended = cli("apply", "--yes", "--keep-newest", "2", "--pulled-within", "0d", "--output", "json", *NOT_IN_MOTO)
     assert ended.status == 0, ended.err
     left = ecr.describe_images(repositoryName="team/app")["imageDetails"]
     assert {tag for image in left for tag in image["imageTags"]} == {"v0", "v4", "v5"}
@@ -91,7 +93,7 @@ def test_what_moto_does_not_implement_is_a_gap(moto: str, tmp_path: Path) -> Non
     ecs.register_task_definition(family="svc", containerDefinitions=[{"name": "web", "image": "nginx", "memory": 64}])
     ecs.create_service(cluster="svc", serviceName="web", taskDefinition="svc", desiredCount=0)
     cli = Cli({**ENVIRON, "AWS_ENDPOINT_URL": moto, "AWS_MAX_ATTEMPTS": "1"}, tmp_path)
-    plan = cli.plan("--consumer-region", "us-east-1")
+    plan = cli.plan("--consumer-region", "us-east-1", *NOT_IN_MOTO)
     assert plan.status == 5
     failed = next(entry for entry in plan.json["coverage"] if entry["status"] == "failed")
     assert "ecs:ListServiceDeployments" in failed["error"]

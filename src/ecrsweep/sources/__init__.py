@@ -9,10 +9,30 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.agentcore import AgentCoreSource
+from ecrsweep.sources.cloudformation import CloudFormationSource
 from ecrsweep.sources.ecs import EcsSource
+from ecrsweep.sources.ecs_daemons import EcsDaemonsSource
+from ecrsweep.sources.emr_serverless import EmrServerlessSource
+from ecrsweep.sources.gamelift import GameLiftSource
+from ecrsweep.sources.imagebuilder import ImageBuilderSource
+from ecrsweep.sources.inspector import InspectorSource
+from ecrsweep.sources.lightsail import LightsailSource
+from ecrsweep.sources.sagemaker import SageMakerSource
 
 GROUP: Final = "ecrsweep.sources"
-OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "agentcore": AgentCoreSource,
+    "cloudformation": CloudFormationSource,
+    "ecs": EcsSource,
+    "ecs-daemons": EcsDaemonsSource,
+    "emr-serverless": EmrServerlessSource,
+    "gamelift": GameLiftSource,
+    "imagebuilder": ImageBuilderSource,
+    "inspector": InspectorSource,
+    "lightsail": LightsailSource,
+    "sagemaker": SageMakerSource,
+}
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
 
 
