@@ -63,7 +63,9 @@ def test_what_one_emulator_has_in_moto_the_next_has_not(aws: Emulator) -> None:
     aws.client("scheduler").create_schedule_group(Name="one")
     assert len(aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]) == 2
     aws.reset()
-    assert len(aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]) == 1
+    aws.client("scheduler").create_schedule_group(Name="two")
+    names = {group["Name"] for group in aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]}
+    assert names == {"default", "two"}
 
 
 @pytest.mark.parametrize("service", ["scheduler", "stepfunctions", "events"])
@@ -83,3 +85,12 @@ def test_an_answer_that_the_service_never_gives_is_refused(aws: Emulator) -> Non
     aws.scripts.answer("apprunner", "ListServices", {"Services": []})
     with pytest.raises(ClientError, match="would never answer"):
         aws.client("apprunner").list_services()
+
+
+def test_a_service_that_sources_read_and_nobody_scripted_is_unused(aws: Emulator) -> None:
+    assert aws.client("sagemaker").list_models()["Models"] == []
+    assert aws.client("ecs").list_daemons()["daemonSummariesList"] == []
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        aws.client("emr-serverless").get_application(applicationId="x")
+    with pytest.raises(ClientError, match="UnknownOperationException"):
+        aws.client("ecs").list_container_instances()

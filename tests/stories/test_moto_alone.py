@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ecrsweep.sources import OWN
 from tests.support import ACCOUNT, Cli, ago
 
 pytest.importorskip("moto")
@@ -17,7 +18,7 @@ ENVIRON = {
     "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 }  # fmt: skip
-NOT_IN_MOTO = ("--skip-source", "apprunner", "--skip-source", "codebuild")
+NOT_IN_MOTO = [flag for name in OWN if name != "ecs" for flag in ("--skip-source", name)]
 
 
 @pytest.fixture

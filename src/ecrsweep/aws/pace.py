@@ -15,6 +15,8 @@ RATES: Final[Mapping[str, float]] = {
     "scheduler:GetSchedule": 100.0,  # of 250 a second in the smaller regions
     "states:DescribeStateMachine": 10.0,  # of 20 a second
     "states:ListStateMachineVersions": 0.8,  # of 1 a second
+    "sagemaker": 10.0,  # not published; there is a call a model, and deployments need the same calls
+    "cloudformation": 5.0,  # not published; a call a stack, and few a second are known to be refused
 }
 """Calls a second, by IAM action or by service: the rest of a service shares one bucket."""
 

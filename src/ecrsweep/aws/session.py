@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 import msgspec
@@ -136,14 +137,13 @@ class AwsSession:
     def _has_endpoint(self, service: str, region: str) -> bool:
         """Whether a service's host name in a region exists. Only "there is no such name" is a no; no answer is none.
 
-        Where another endpoint is asked instead of AWS, the name service has no say.
+        Where another endpoint is asked instead of AWS, the name service has no say; and a table without any region for a
+        service, as botocore has for some, says nothing either.
         """
         if self._has_other_endpoint(service):
-            return False
-        resolver = self._boto._session.get_component("endpoint_resolver")  # noqa: SLF001 - boto3 has no other way to it
-        found = resolver.construct_endpoint(service, region, self.partition_of(region)) or {}
+            return not self._boto.get_available_regions(service, self.partition_of(region))
         try:
-            socket.getaddrinfo(found.get("hostname") or f"{service}.{region}.amazonaws.com", 443)
+            socket.getaddrinfo(urlsplit(self.client(service, region).meta.endpoint_url).hostname, 443)
         except socket.gaierror as error:
             return error.errno != socket.EAI_NONAME
         return True

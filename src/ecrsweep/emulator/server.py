@@ -50,6 +50,8 @@ _TARGETS: Final = {
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
 }
 _OWN: Final = frozenset(_TARGETS.values())
+_SCRIPTED_OF_ECS: Final = "Daemon"
+"""What is in the names of the operations of ECS that scripts answer."""
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -243,7 +245,7 @@ class Emulator:
         account = key[1] if key and key[1] in self.accounts else self.account
         region = signed["region"] if signed else self.region
         prefix, _, operation = headers.get("x-amz-target", "").rpartition(".")
-        if prefix in _TARGETS:
+        if prefix in _TARGETS and _SCRIPTED_OF_ECS not in operation:
             parameters = json.loads(body or b"{}")
             return Call(_TARGETS[prefix], operation, account, region, parameters, agent=headers.get("user-agent", ""))
         service = signed["service"] if signed else "unknown"

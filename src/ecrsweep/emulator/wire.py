@@ -114,7 +114,7 @@ class Wire:
         )
 
 
-_SERVICES: Final[Mapping[str, str]] = {"states": "stepfunctions"}
+_SERVICES: Final[Mapping[str, str]] = {"bedrock-agentcore": "bedrock-agentcore-control", "states": "stepfunctions"}
 """botocore's name of a service where it signs by another."""
 
 

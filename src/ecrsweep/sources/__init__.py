@@ -9,35 +9,53 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.agentcore import AgentCoreSource
 from ecrsweep.sources.apprunner import AppRunnerSource
 from ecrsweep.sources.aws_lambda import LambdaSource
 from ecrsweep.sources.batch import BatchSource
+from ecrsweep.sources.cloudformation import CloudFormationSource
 from ecrsweep.sources.cloudtrail import CloudTrailSource
 from ecrsweep.sources.codebuild import CodeBuildSource
 from ecrsweep.sources.command import CommandSource
 from ecrsweep.sources.ecs import EcsSource
+from ecrsweep.sources.ecs_daemons import EcsDaemonsSource
 from ecrsweep.sources.eks import EksSource
+from ecrsweep.sources.emr_serverless import EmrServerlessSource
 from ecrsweep.sources.eventbridge import EventBridgeSource
 from ecrsweep.sources.file import FileSource
+from ecrsweep.sources.gamelift import GameLiftSource
+from ecrsweep.sources.imagebuilder import ImageBuilderSource
+from ecrsweep.sources.inspector import InspectorSource
 from ecrsweep.sources.kubernetes import KubernetesSource
+from ecrsweep.sources.lightsail import LightsailSource
 from ecrsweep.sources.pipes import PipesSource
+from ecrsweep.sources.sagemaker import SageMakerSource
 from ecrsweep.sources.scheduler import SchedulerSource
 from ecrsweep.sources.stepfunctions import StepFunctionsSource
 
 GROUP: Final = "ecrsweep.sources"
 OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "agentcore": AgentCoreSource,
     "apprunner": AppRunnerSource,
     "batch": BatchSource,
+    "cloudformation": CloudFormationSource,
     "cloudtrail": CloudTrailSource,
     "codebuild": CodeBuildSource,
     "command": CommandSource,
     "ecs": EcsSource,
+    "ecs-daemons": EcsDaemonsSource,
     "eks": EksSource,
+    "emr-serverless": EmrServerlessSource,
     "eventbridge": EventBridgeSource,
     "file": FileSource,
+    "gamelift": GameLiftSource,
+    "imagebuilder": ImageBuilderSource,
+    "inspector": InspectorSource,
     "kubernetes": KubernetesSource,
     "lambda": LambdaSource,
+    "lightsail": LightsailSource,
     "pipes": PipesSource,
+    "sagemaker": SageMakerSource,
     "scheduler": SchedulerSource,
     "stepfunctions": StepFunctionsSource,
 }
