@@ -15,7 +15,8 @@ from ecrsweep.core.policy import Limits, Policy, parse_duration
 from ecrsweep.core.uses import Coverage, CoverageStatus, Use
 
 USES_FORMAT: Final = "ecrsweep.uses/1"
-_GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(@\d{12})?(/[a-z0-9-]+)?")
+_S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/].*)?/?")
+_GAP: Final = re.compile(r"(file:[^@/]+|[a-z][a-z0-9_.-]*)(@\d{12})?(/[a-z0-9-]+)?")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     with_sources: tuple[str, ...] = ()
     source_options: tuple[str, ...] = ()
     accept_gaps: tuple[str, ...] = ()
+    accept_drops: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
     keep_newest: int = 100
     keep_tags: tuple[str, ...] = ()
@@ -37,10 +39,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_latest: bool = True
     pushed_within: str | None = None
     pulled_within: str = "30d"
+    used_within: str = "30d"
     max_fraction: float | None = None
     max_images: int | None = None
     max_bytes: int | None = None
     override_limits: bool = False
+    state: str | None = None
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -52,6 +56,7 @@ def policy_of(settings: Settings) -> Policy:
         protected_tag_regexes=settings.keep_tag_regexes,
         pushed_within=_window("--pushed-within", settings.pushed_within),
         pulled_within=_window("--pulled-within", settings.pulled_within),
+        used_within=_window("--used-within", settings.used_within),
     )
 
 
@@ -60,12 +65,23 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(max_fraction=settings.max_fraction, max_images=settings.max_images, max_bytes=settings.max_bytes)
 
 
-def check_accepted_gaps(words: Sequence[str]) -> tuple[str, ...]:
-    """The words of --accept-gap, each of the form SOURCE[@ACCOUNT][/REGION]. Raises `BadInput`."""
+def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tuple[str, ...]:
+    """The words of --accept-gap or --accept-drop, each of the form SOURCE[@ACCOUNT][/REGION]. Raises `BadInput`."""
     for word in words:
         if not _GAP.fullmatch(word):
-            raise BadInput(f'--accept-gap "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
+            raise BadInput(f'{flag} "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
     return tuple(words)
+
+
+def check_state(location: str | None) -> str | None:
+    """Where the ledger shall be: an s3:// address as it is, a folder by its whole path. Raises `BadInput`."""
+    if not location:
+        return None
+    if "://" not in location:
+        return str(Path(location).expanduser().absolute())
+    if not _S3.fullmatch(location):
+        raise BadInput(f'--state "{location}": accepted is a folder, or s3://BUCKET/PREFIX')
+    return location
 
 
 def read_uses_files(paths: Sequence[str], account: str) -> tuple[tuple[Use, ...], tuple[Coverage, ...]]:
@@ -80,7 +96,8 @@ def read_uses_files(paths: Sequence[str], account: str) -> tuple[tuple[Use, ...]
             coverage.append(Coverage(account, "all", source, CoverageStatus.FAILED, error=f"{path}: {error}"))
             continue
         uses += found
-        coverage.append(Coverage(account, "all", source, CoverageStatus.COMPLETE, len(found)))
+        images = len({(use.image, use.digest) for use in found})
+        coverage.append(Coverage(account, "all", source, CoverageStatus.COMPLETE, len(found), images=images))
         coverage += inner
     return tuple(uses), tuple(coverage)
 
@@ -103,7 +120,7 @@ def parse_uses_file(raw: bytes, name: str) -> tuple[list[Use], list[Coverage]]:
         coverage = msgspec.convert(document.get("coverage", []), list[Coverage])
     except msgspec.ValidationError as error:
         raise BadInput(str(error)) from error
-    return uses, [entry for entry in coverage if entry.status is CoverageStatus.FAILED]
+    return uses, [_gap_of(entry) for entry in coverage if entry.trouble is not None]
 
 
 def uses_document(uses: Sequence[Use], coverage: Sequence[Coverage], foreign: int) -> dict[str, Any]:
@@ -123,6 +140,11 @@ def _window(flag: str, text: str | None) -> float | None:
         return parse_duration(text) or None
     except BadInput as error:
         raise BadInput(f"{flag}: {error}") from error
+
+
+def _gap_of(entry: Coverage) -> Coverage:
+    """What was wrong in the run that wrote the file is a gap of the run that reads it."""
+    return msgspec.structs.replace(entry, status=CoverageStatus.FAILED, error=entry.trouble, drop=None)
 
 
 def _bare(entry: object, name: str) -> Use:
