@@ -248,7 +248,7 @@ class Emulator:
             wanted = {name: value for name, value in headers.items() if name not in {"content-length", "connection"}}
             wanted["x-moto-account-id"] = call.account
             response = Client(self._moto).open(path, method=method, headers=list(wanted.items()), data=body)
-        kept = tuple((name, value) for name, value in response.headers if name.lower().startswith("x-"))
+        kept = tuple((name, value) for name, value in response.headers if name.lower().startswith(("x-", "etag")))
         return _Answer(
             response.status_code, response.get_data(), response.headers.get("content-type", "text/xml"), kept
         )
@@ -290,6 +290,12 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
 
         do_POST = do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = _respond  # noqa: N815 - names of the standard library
+
+        def handle_expect_100(self) -> bool:
+            """Say at once that a body may come: S3 clients wait a second for that."""
+            going_on = super().handle_expect_100()
+            self.wfile.flush()
+            return going_on
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the standard library
             """Calls are counted, not printed."""
