@@ -13,14 +13,19 @@ from typing import Any, Final
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.errors import code_of, translated
 from ecrsweep.core.errors import AwsFailure, BadInput, Missing
-from ecrsweep.ports import Place
+from ecrsweep.ports import Kept, Place
 
-ACTIONS: Final = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
-"""What reading and writing need of IAM. Without ListBucket, S3 answers "denied" for an object that does not exist."""
+ACTIONS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
+"""What reading and writing need of IAM. Without ListBucket, S3 answers "denied" for an object that does not exist.
+
+DeleteObject is for the small objects of the ledger, once they have been put together.
+"""
 
 CACHE_KEY: Final = "state/manifests.sqlite3.gz"
 _ADDRESS: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
 _ABSENT: Final = frozenset({"NoSuchKey", "404"})
+_OUTRUN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
+"""What S3 answers where another writer was faster; NoSuchKey where it has removed what was to be replaced."""
 
 
 class Bucket:
@@ -40,8 +45,26 @@ class Bucket:
             self._call("put_object", Key=key, Body=content)
         return f"s3://{self.name}/{key}"
 
+    def put_if(self, key: str, content: bytes, etag: str | None) -> bool:
+        """Write an object in the place of the one with this ETag, None where there is none. False where another was faster.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        try:
+            self._call("put_object", Key=key, Body=content, **condition)
+        except AwsFailure as failure:
+            if code_of(failure) in _OUTRUN:
+                return False
+            raise
+        return True
+
     def get(self, key: str) -> bytes:
         """The content of an object (GetObject). Raises `Missing`, and `AwsFailure`."""
+        return self.fetch(key).content
+
+    def fetch(self, key: str) -> Kept:
+        """The content of an object with its ETag (GetObject). Raises `Missing`, and `AwsFailure`."""
         try:
             answer = self._call("get_object", Key=key)
         except AwsFailure as failure:
@@ -49,8 +72,18 @@ class Bucket:
                 raise Missing(f"There is no s3://{self.name}/{key}", action=failure.action) from failure
             raise
         with translated("s3:GetObject", self._place.region):
-            content: bytes = answer["Body"].read()
-        return content
+            return Kept(answer["Body"].read(), answer["ETag"])
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys that begin so (ListObjectsV2), sorted. Raises `AwsFailure`."""
+        found = self._place.pages(
+            "s3", "list_objects_v2", "Contents", absent_is_empty=True, Bucket=self.name, Prefix=prefix
+        )
+        return sorted(entry["Key"] for entry in found)
+
+    def remove(self, key: str) -> None:
+        """Delete an object; one that is not there is no error (DeleteObject). Raises `AwsFailure`."""
+        self._call("delete_object", Key=key)
 
     def _call(self, operation: str, **parameters: object) -> dict[str, Any]:
         return self._place.call("s3", operation, Bucket=self.name, **parameters)

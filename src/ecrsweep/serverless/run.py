@@ -6,7 +6,7 @@ The report is written whatever happens: at the end, when the time limit comes, a
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +26,14 @@ from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
 log = logging.getLogger("ecrsweep")
 
 RUN_FORMAT: Final = "ecrsweep.run/1"
+STATE_PREFIX: Final = "state"
+"""The folder of the bucket that keeps what outlives a run."""
 
 
 class Run:
@@ -46,6 +49,7 @@ class Run:
         self._request: Request | None = None
         self._plan_run: PlanRun | None = None
         self._carrying: Carrying | None = None
+        self._memory: Memory | None = None
         self._plan_address: str | None = asked.plan
         self._began = time.time()
 
@@ -57,17 +61,25 @@ class Run:
             self._world, self._request = prepare(self._asked.settings, self._environ, self._session)
         else:
             self._world, self._request = reopen(saved, self._asked.settings, self._environ, self._session)
-        cache = LastingCache(self._bucket, self._world.cache) if self._asked.bucket else None
+        self._memory = open_memory(self._world, self._state(self._request), self._environ)
+        try:
+            self._work(self._world, self._request, saved, stop)
+        finally:
+            self._memory.write(log.warning)
+
+    def _work(self, world: AwsWorld, request: Request, saved: SavedPlan | None, stop: Stop) -> None:
+        """The plan, if none is given, and its apply, if that is asked."""
+        cache = LastingCache(self._bucket, world.cache) if self._asked.bucket else None
         if cache is not None:
             cache.fetch()
         try:
             if saved is None:
-                saved = self._made_plan(self._world, self._request, stop)
+                saved = self._made_plan(world, request, stop)
         finally:
             if cache is not None:
                 cache.store()
         if self._asked.command == "apply" and saved is not None and saved.verdict is None and not stop():
-            self._apply(self._world, self._request, saved, stop)
+            self._apply(world, request, saved, stop)
 
     def close(self) -> None:
         """Let nothing more of this run reach AWS."""
@@ -139,7 +151,7 @@ class Run:
 
     def _made_plan(self, world: AwsWorld, request: Request, stop: Stop) -> SavedPlan | None:
         """A plan of now, kept in the bucket as it comes about; None where `stop` came first."""
-        run = PlanRun(world, request, take_census(world, request, log.info), time.time())
+        run = self._begun(world, request)
         self._plan_run = run
         going: list[PlannedImage] = []
         with (
@@ -152,9 +164,11 @@ class Run:
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
                 going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+            footer = run.footer()
+            statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
+            self._note(run, request, statuses)
             if not run.complete:
                 return None
-            footer = run.footer()
             lines.end(footer)
             file.flush()
             if self._asked.bucket:
@@ -163,11 +177,26 @@ class Run:
         return SavedPlan(run.header, tuple(going), footer.summary, verdict)
 
     def _apply(self, world: AwsWorld, request: Request, saved: SavedPlan, stop: Stop) -> None:
-        again = PlanRun(world, request, take_census(world, request, log.info), time.time())
+        again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
         self._carrying = begin_apply(world, saved, again, log.info)
         self._carrying.work(stop)
+        self._note(again, request, apply_statuses(self._carrying.result()))
+
+    def _begun(self, world: AwsWorld, request: Request) -> PlanRun:
+        """A plan of this moment: everything is asked, and what earlier runs left is recalled."""
+        assert self._memory is not None  # noqa: S101 - set by work before anything begins
+        census = take_census(world, request, log.info, self._memory.recall())
+        return PlanRun(world, request, census, time.time())
+
+    def _note(self, run: PlanRun, request: Request, statuses: Iterable[Exit]) -> None:
+        assert self._memory is not None  # noqa: S101 - likewise
+        self._memory.note(run, request, statuses)
+
+    def _state(self, request: Request) -> str | None:
+        """Where the ledger is: where somebody said, else in the bucket of the function, which is all that lasts."""
+        return request.scope.state or (f"s3://{self._asked.bucket}/{STATE_PREFIX}" if self._asked.bucket else None)
 
 
 def _home(session: AwsSession, environ: Mapping[str, str]) -> AwsPlace:

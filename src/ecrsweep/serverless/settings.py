@@ -16,7 +16,7 @@ PREFIX: Final = "ECRSWEEP_"
 BUCKET_VARIABLE: Final = "ECRSWEEP_BUCKET"
 _LISTS: Final = frozenset(
     {
-        "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps", "repositories", "keep_tags",
+        "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps", "accept_drops", "repositories", "keep_tags",
         "keep_tag_regexes",
     }
 )  # fmt: skip
@@ -42,7 +42,10 @@ def asked_of(event: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
     if command not in {"plan", "apply"}:
         raise BadInput(f'The command of the event is "{command}": accepted are plan and apply')
     plan = event.get("plan")
-    if plan is not None and (command != "apply" or set(event) - {"command", "plan", "accept_gaps", "override_limits"}):
+    if plan is not None and (
+        command != "apply"
+        or set(event) - {"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"}
+    ):
         raise BadInput("A saved plan is for the command apply, and has its own scope and rules")
     given = _of_environment(environ, known) | {name: event[name] for name in known & event.keys()}
     return Asked(command, _converted(given), plan, environ.get(BUCKET_VARIABLE) or None)

@@ -57,6 +57,7 @@ def settings_of(values: Mapping[str, str]) -> OriginalSettings:
         protected_tags=("*latest*",),
         protected_tag_regexes=(values["ignoretagsregex"],),
         pulled_within=None,
+        used_within=None,
     )
     return OriginalSettings(regions=named or None, dry_run=dry_run, policy=policy)
 
