@@ -99,6 +99,10 @@ class ManifestCache:
         rows = [(*_key(repository), read.digest, read.read_at, read.pulled_before) for read in reads]
         self._write("INSERT OR IGNORE INTO reads VALUES (?, ?, ?, ?, ?, ?)", rows)
 
+    def known(self) -> int:
+        """How many manifests are remembered."""
+        return sum(count for (count,) in self._rows("SELECT count(*) FROM manifests", ()))
+
     def merge(self, file: Path) -> None:
         """Take in another cache file. Raises `sqlite3.Error` where it cannot be read; then nothing is taken in."""
         with self._lock:

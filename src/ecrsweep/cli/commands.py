@@ -143,6 +143,20 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
 
 
 @root.command()
+@_session
+@_evidence
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def doctor(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Examine credentials, regions, permissions and sources: what works, and what is missing.
+
+    Everything is really read, and nothing is changed. Exits with 5 when a plan would be held.
+    """
+    from ecrsweep.cli.doctor import run_doctor  # noqa: PLC0415 - boto3 takes its time
+
+    return run_doctor(flags)
+
+
+@root.command()
 @click.option("--keep-running", is_flag=True, help="Stay up, so that every other command can be tried against it.")
 @click.option("--port", type=int, default=0, metavar="PORT", help="Listen here; 0 takes a free port.")
 @click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True)
