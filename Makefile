@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format tables long lock clean
+.PHONY: help demo test lint format tables long package lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -26,11 +26,16 @@ format: $(STAMP)  ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-tables: $(STAMP)  ## Make the tables of the documents anew that are made of the code
+tables: $(STAMP)  ## Make anew what is made of the code: tables of the documents, policies of the template
 	$(BIN)/python docs/tables.py
+	$(BIN)/python deploy/policies.py
 
 long: $(STAMP)  ## The property tests over thousands of worlds
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/stories/test_worlds.py
+
+ARCH ?= arm64
+package: $(STAMP)  ## Build the zip of the Lambda function, dist/ecrsweep-lambda-arm64.zip; for this machine: ARCH=host
+	$(BIN)/python deploy/package.py --arch $(ARCH)
 
 clean:  ## Remove what was set up
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist
@@ -43,7 +48,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-lock: $(STAMP)  ## Renew requirements/dev.txt, without index addresses
+lock: $(STAMP)  ## Renew the locks in requirements/, without index addresses
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		--extra demo --group dev pyproject.toml --output-file requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--generate-hashes --constraint requirements/dev.txt --group lambda --output-file requirements/lambda.txt

@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from ecrsweep.aws import bucket
+from ecrsweep.aws.ecr import READ_ACTIONS
 from ecrsweep.sources import OWN
+from ecrsweep.wiring.policies import BESIDES_PLAN, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
 
 DOCS: Final = Path(__file__).parent
 BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
@@ -28,7 +31,28 @@ def sources_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-TABLES: Final[Mapping[str, Callable[[], str]]] = {"sources.md": sources_table}
+def permissions_table() -> str:
+    """One row an action of the policies."""
+    wanted = dict.fromkeys(REGIONS_ACTIONS, "regions") | dict.fromkeys(READ_ACTIONS, "the registry")
+    wanted |= dict.fromkeys(bucket.ACTIONS, "`--bucket`")
+    asking: dict[str, list[str]] = {action: [who] for action, who in wanted.items()}
+    for purpose, statements in BESIDES_PLAN.items():
+        for action in (action for _, actions in statements for action in actions):
+            asking.setdefault(action, []).append(f"`--for {purpose}`")
+    for name, make in sorted(OWN.items()):
+        for action in make().actions:
+            asking.setdefault(action, []).append(f"`{name}`")
+    rows = ["| action | decided on | needed by |", "|---|---|---|"]
+    for action, who in sorted(asking.items()):
+        if action in WITHOUT_PERMISSION:
+            continue
+        ends = [end.replace("{repository}", "PATTERN").replace("{bucket}", "BUCKET") for end in kind_of(action).ends]
+        decided = ", ".join(f"`{end}`" for end in ends) or "anything"
+        rows.append(f"| `{action}` | {decided} | {', '.join(who)} |")
+    return "\n".join(rows) + "\n"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {"iam.md": permissions_table, "sources.md": sources_table}
 
 
 def main() -> int:

@@ -67,6 +67,15 @@ class Cli:
         """Run `python main.py`."""
         return self.run([sys.executable, str(ROOT / "main.py"), *arguments], None, environ)
 
+    def handler(self, event: Any, **environ: str) -> Finished:
+        """Call the Lambda handler as Lambda would; what it gives back is the output, what it prints the errors."""
+        script = (
+            f"import contextlib, json, sys; sys.path.insert(0, {str(ROOT)!r}); import main\n"
+            "with contextlib.redirect_stdout(sys.stderr): answer = main.handler(json.loads(sys.argv[1]), None)\n"
+            "print(json.dumps(answer))"
+        )
+        return self.run([sys.executable, "-c", script, json.dumps(event)], None, environ)
+
     def run(self, command: list[str], stdin: str | None, environ: Mapping[str, str]) -> Finished:
         """Run any command in this environment."""
         ended = subprocess.run(

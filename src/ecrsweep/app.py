@@ -3,7 +3,7 @@
 Nothing here knows AWS, files or terminals: the world comes in through `ports`, and results go out as values.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Missing
 from ecrsweep.core.graph import build_graph
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.ledger import Recollection, history, merged, recent, seen_by_digest, used_recently
+from ecrsweep.core.lifecycle import BadLifecyclePolicy, Finding, find_endangered, parse_lifecycle_policy
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
@@ -210,14 +211,7 @@ class PlanRun:
         self._seen += plan.seen
         self._own_reads += plan.own_reads
         self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
-        registry = plan.repository.registry
-        self._failures += (
-            Coverage(
-                registry.account, registry.region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=gap.error,
-                action=gap.action,
-            )
-            for gap in plan.gaps
-        )  # fmt: skip
+        self._failures += _gaps_of(plan)
 
 
 def begin_apply(world: World, saved: SavedPlan, run: PlanRun, say: Progress) -> Carrying:
@@ -251,6 +245,78 @@ def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str
         tuple(graph.referrers_of(digest)),
         history(run.census.remembered, repository, inventory.images, digest),
     )
+
+
+class GuardRun:
+    """The lifecycle policies in place, held against what is in use: iterate over the findings, then ask for the coverage."""
+
+    def __init__(self, world: World, request: Request, census: Census, now: float, *, preview: bool = False) -> None:
+        """`now` in seconds since the epoch. `preview` also asks AWS, and tells where the two differ."""
+        self.index = UseIndex(census.uses)
+        self._world, self._request, self._census, self._now = world, request, census, now
+        self._preview = preview
+        self._failures: list[Coverage] = []
+        self.differences: list[str] = []
+        self.policies = 0
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything that AWS will take, repository by repository, whether something uses it or not."""
+        for region in self._request.scope.regions:
+            store = self._world.image_store(region)
+            try:
+                names = store.repository_names()
+            except AwsFailure as failure:
+                self._failures.append(_unread(store.registry, failure))
+                continue
+            wanted = [name for name in names if matches_any(self._request.scope.repositories, name)]
+            looks = self._world.each(lambda name, store=store: self._look(store, name), wanted)  # type: ignore[misc]
+            for look in looks:
+                self.policies += look.has_policy
+                self.differences += look.differences
+                self._failures += look.failures
+                yield from look.findings
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What was asked, and what could not be read."""
+        return self._census.coverage + tuple(_accepted(entry, self._request.scope) for entry in self._failures)
+
+    def _look(self, store: ImageStore, name: str) -> "_Look":
+        """A repository whose policy or images cannot be read is a failure, told in the coverage."""
+        try:
+            text = store.lifecycle_policy(name)
+            if text is None:
+                return _Look()
+            rules = parse_lifecycle_policy(text)
+            inventory = store.inventory(name)
+            previewed = store.previewed(name) if self._preview else None
+        except Missing:
+            return _Look()
+        except (AwsFailure, BadLifecyclePolicy) as failure:
+            action = failure.action if isinstance(failure, AwsFailure) else None
+            return _Look(failures=(_unread(store.registry, AwsFailure(f"{name}: {failure}", action=action)),))
+        matched = self.index.match(inventory.repository, inventory.images)
+        found = find_endangered(inventory, matched.reasons, rules, self._now)
+        differences = () if previewed is None else _differences(inventory.repository, found, previewed)
+        return _Look(tuple(found), tuple(_gaps_of(inventory)), tuple(differences), has_policy=True)
+
+
+class _Look(msgspec.Struct, frozen=True):
+    """What was found in one repository with a lifecycle policy."""
+
+    findings: tuple[Finding, ...] = ()
+    failures: tuple[Coverage, ...] = ()
+    differences: tuple[str, ...] = ()
+    has_policy: bool = False
+
+
+def _differences(repository: Repository, found: Sequence[Finding], previewed: Mapping[str, int]) -> Iterator[str]:
+    """In words, where AWS's preview and our reading of the policy part. A preview tells of expiry alone."""
+    ours = {entry.image.digest: entry.taken.rule for entry in found if entry.taken.action == "expire"}
+    for digest in sorted(ours.keys() | previewed.keys()):
+        if ours.get(digest) != previewed.get(digest):
+            here, there = (f"rule {rule[digest]}" if digest in rule else "no rule" for rule in (ours, previewed))
+            yield f"{repository.uri}@{digest}: {here} by our reading, {there} by the preview of AWS"
 
 
 _Answer = tuple[list[Use], Coverage, bool]
@@ -353,6 +419,20 @@ def _unread(registry: Registry, failure: AwsFailure) -> Coverage:
         registry.account, registry.region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=str(failure),
         action=failure.action,
     )  # fmt: skip
+
+
+def _gaps_of(told: Inventory | RepositoryPlan) -> Iterator[Coverage]:
+    """What could not be read of one repository, as entries of the coverage."""
+    registry = told.repository.registry
+    for gap in told.gaps:
+        yield Coverage(
+            registry.account,
+            registry.region,
+            REGISTRY_SOURCE,
+            CoverageStatus.FAILED,
+            error=gap.error,
+            action=gap.action,
+        )
 
 
 def _coverage_order(entry: Coverage) -> tuple[str, str, str, str]:

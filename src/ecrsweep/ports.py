@@ -39,6 +39,12 @@ class ImageStore(Protocol):
     def inventory(self, name: str) -> Inventory:
         """All images of a repository, whatever their state, with what indexes contain. Raises `Missing` if it is gone."""
 
+    def lifecycle_policy(self, name: str) -> str | None:
+        """The text of the AWS lifecycle policy that is in place on a repository; None where there is none."""
+
+    def previewed(self, name: str) -> dict[str, int]:
+        """What AWS itself says that policy would expire now: the rule, by digest. It changes nothing."""
+
     def describe(self, name: str, digests: Sequence[str]) -> dict[str, Image]:
         """These images as they are now, by digest; those that are gone are left out."""
 
@@ -74,6 +80,9 @@ class Place(Protocol):
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, side by side, answers in the order of the items. The first error is raised."""
+
+    def in_region(self, region: str) -> "Place":
+        """The same account in another region: for what a workload here names there."""
 
 
 class About(msgspec.Struct, frozen=True):

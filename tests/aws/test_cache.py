@@ -1,11 +1,17 @@
 """The manifest cache: remembered for ever, damaged at times, and never the cause of a wrong answer."""
 
+import gzip
 import sqlite3
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from ecrsweep.aws.bucket import Bucket, LastingCache
 from ecrsweep.aws.cache import ManifestCache, OwnRead
+from ecrsweep.aws.errors import translated
 from ecrsweep.core.images import OCI_INDEX
 from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Registry, Repository
@@ -69,3 +75,89 @@ def test_many_digests_at_once(file: Path) -> None:
     cache = ManifestCache(file)
     cache.remember((f"sha256:{number}", INDEX) for number in range(1200))
     assert len(cache.contents([f"sha256:{number}" for number in range(1200)])) == 1200
+
+
+class Drawer:
+    """A bucket for one object, which counts how often it is written."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.writes = 0
+
+    def call(self, service: str, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        if operation == "put_object":
+            self.content, self.writes = parameters["Body"], self.writes + 1
+            return {}
+        if self.content is None:
+            answer: Any = {"Error": {"Code": "NoSuchKey"}}
+            with translated("s3:GetObject", "us-east-1"):
+                raise ClientError(answer, "GetObject")
+        return {"Body": BytesIO(self.content)}
+
+    region = "us-east-1"
+
+    def lasting(self, cache: ManifestCache) -> LastingCache:
+        place: Any = self
+        return LastingCache(Bucket(place, "drawer"), cache)
+
+
+def test_where_no_disk_lasts_the_next_function_finds_what_was_learned() -> None:
+    drawer, first, second = Drawer(), ManifestCache(None), ManifestCache(None)
+    lasting = drawer.lasting(first)
+    lasting.fetch()
+    first.remember([("sha256:i", INDEX)])
+    lasting.store()
+    drawer.lasting(second).fetch()
+    assert second.contents(["sha256:i"]) == {"sha256:i": INDEX}
+
+
+def test_it_is_written_only_where_it_has_more_than_was_there() -> None:
+    drawer, cache = Drawer(), ManifestCache(None)
+    lasting = drawer.lasting(cache)
+    lasting.fetch()
+    lasting.store()
+    assert drawer.writes == 0
+    cache.remember([("sha256:i", INDEX)])
+    lasting.store()
+    lasting.store()
+    assert drawer.writes == 1
+    again = drawer.lasting(cache)  # the same environment, warm: its disk has what the bucket has
+    again.fetch()
+    again.store()
+    assert drawer.writes == 1
+
+
+def test_what_another_run_has_put_there_in_the_meantime_stays() -> None:
+    drawer, mine, theirs = Drawer(), ManifestCache(None), ManifestCache(None)
+    lasting = drawer.lasting(mine)
+    lasting.fetch()
+    theirs.remember([("sha256:theirs", INDEX)])
+    drawer.lasting(theirs).store()
+    mine.remember([("sha256:mine", INDEX)])
+    lasting.store()
+    assert set(mine.contents(["sha256:mine", "sha256:theirs"])) == {"sha256:mine", "sha256:theirs"}
+    last = ManifestCache(None)
+    drawer.lasting(last).fetch()
+    assert last.size == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"no gzip", id="no gzip"),
+        pytest.param(gzip.compress(b"no database" * 999), id="no database"),
+        pytest.param(gzip.compress(b"x")[:-8] + b"????????", id="overwritten"),
+        pytest.param(gzip.compress(b"x" * 999)[:10] + b"\xff" * 30, id="no stream"),
+        pytest.param(gzip.compress(b"x" * 999)[:20], id="cut"),
+    ],
+)
+def test_a_damaged_object_counts_as_absent_and_is_replaced(damage: bytes) -> None:
+    drawer, cache = Drawer(), ManifestCache(None)
+    drawer.content = damage
+    lasting = drawer.lasting(cache)
+    lasting.fetch()
+    cache.remember([("sha256:i", INDEX)])
+    lasting.store()
+    again = ManifestCache(None)
+    drawer.lasting(again).fetch()
+    assert again.contents(["sha256:i"]) == {"sha256:i": INDEX}

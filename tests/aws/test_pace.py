@@ -1,6 +1,6 @@
 """Our calls take a share of what AWS allows, and never more."""
 
-from ecrsweep.aws.pace import RATES, Pace
+from ecrsweep.aws.pace import BURSTS, RATES, Pace
 
 
 class Time:
@@ -32,6 +32,12 @@ def test_a_long_run_keeps_to_the_rate() -> None:
 
 def test_a_few_calls_wait_for_nothing() -> None:
     assert taken(8, "lambda:ListAliases") == 0.0
+
+
+def test_where_the_bucket_is_known_to_be_deep_the_first_calls_wait_for_nothing() -> None:
+    action = "states:ListStateMachineVersions"
+    assert taken(int(BURSTS[action]), action) == 0.0
+    assert taken(int(BURSTS[action]) + 80, action) >= 79 / RATES[action]
 
 
 def test_calls_of_one_service_share_its_bucket_and_regions_do_not() -> None:

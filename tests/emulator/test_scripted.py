@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from ecrsweep.emulator import Emulator
+from ecrsweep.emulator import Emulator, Fault
 
 
 def services(number: int) -> list[dict[str, str]]:
@@ -43,6 +43,40 @@ def test_what_is_not_there_is_answered_with_the_error_of_the_service(aws: Emulat
     aws.scripts.described("apprunner", "DescribeService", "ServiceArn", {}, "ResourceNotFoundException")
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         aws.client("apprunner").describe_service(ServiceArn="arn:aws:apprunner:us-east-1:1:service/x/1")
+
+
+def test_a_service_that_nobody_uses_reads_as_empty_before_and_after_moto_is_loaded_for_another(aws: Emulator) -> None:
+    def unused() -> list[object]:
+        batch, states = aws.client("batch"), aws.client("stepfunctions")
+        return [
+            batch.describe_job_definitions()["jobDefinitions"], states.list_state_machines()["stateMachines"],
+            states.list_state_machine_versions(stateMachineArn="arn:aws:states:us-east-1:1:stateMachine:a")["stateMachineVersions"],
+            aws.client("pipes").list_pipes()["Pipes"],
+        ]  # fmt: skip
+
+    assert unused() == [[], [], [], []]
+    aws.client("scheduler").create_schedule_group(Name="one")
+    assert unused() == [[], [], [], []]
+
+
+def test_what_one_emulator_has_in_moto_the_next_has_not(aws: Emulator) -> None:
+    aws.client("scheduler").create_schedule_group(Name="one")
+    assert len(aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]) == 2
+    aws.reset()
+    assert len(aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]) == 1
+
+
+@pytest.mark.parametrize("service", ["scheduler", "stepfunctions", "events"])
+def test_a_fault_meets_a_service_in_moto_by_its_operation_and_in_its_own_words(aws: Emulator, service: str) -> None:
+    operation, call = {
+        "scheduler": ("ListSchedules", "list_schedules"),
+        "stepfunctions": ("ListStateMachines", "list_state_machines"),
+        "events": ("ListEventBuses", "list_event_buses"),
+    }[service]
+    aws.faults.add(Fault.denied(service, operation))
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        getattr(aws.client(service), call)()
+    assert aws.calls.count(service, operation) == 1
 
 
 def test_an_answer_that_the_service_never_gives_is_refused(aws: Emulator) -> None:

@@ -232,6 +232,34 @@ def test_a_plan_with_a_gap_holds_everything_and_apply_does_so_too(aws: Emulator,
     assert aws.calls.count("ecr", "BatchDeleteImage") == 0
 
 
+def unreadable(aws: Emulator) -> Fault:
+    """Another repository, which may not be listed."""
+    aws.ecr.repository("team/hidden").push_image(tags=("v1",), pushed_at=ago(days=90))
+    return aws.faults.add(
+        Fault.denied("ecr", "DescribeImages", when=lambda asked: asked["repositoryName"] == "team/hidden")
+    )
+
+
+def test_a_repository_that_cannot_be_read_does_not_hold_the_others_and_the_exit_status_says_so(
+    aws: Emulator, cli: Cli, repo: Repository
+) -> None:
+    unreadable(aws)
+    ended = cli("apply", "--yes", "--output", "json", *NO_RULES)
+    assert ended.status == 5, "the plan that it made itself has a gap"
+    assert ended.json["summary"]["deleted"] == 10
+    assert repo.images() == []
+
+
+def test_a_repository_that_cannot_be_read_fails_the_invocation_of_the_handler(
+    aws: Emulator, cli: Cli, repo: Repository
+) -> None:
+    unreadable(aws)
+    ended = cli.handler({"command": "apply", "regions": ["us-east-1"], "keep_newest": 0, "pulled_within": "0d"})
+    assert ended.status == 1
+    assert "ended with status 5" in ended.err
+    assert repo.images() == []
+
+
 def test_a_lost_answer_is_found_out(aws: Emulator, cli: Cli, repo: Repository) -> None:
     path = save(cli)
     aws.faults.add(Fault("drop_after", "ecr", "BatchDeleteImage"))

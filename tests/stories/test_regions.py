@@ -41,7 +41,8 @@ def test_a_region_that_cannot_be_reached_is_a_gap_and_holds_the_others(aws: Emul
     assert plan.action(home) == "hold"
     assert abroad not in plan.decisions
     failed = {(entry["source"], entry["region"]) for entry in plan.json["coverage"] if entry["status"] == "failed"}
-    assert failed == {("ecs", "eu-west-1"), ("ecr", "eu-west-1")}
+    assert {region for _, region in failed} == {"eu-west-1"}
+    assert {"ecr", "ecs"} <= {source for source, _ in failed}
 
 
 def test_a_region_closed_by_a_service_control_policy_is_shown_and_no_gap(aws: Emulator, cli: Cli) -> None:
@@ -51,8 +52,8 @@ def test_a_region_closed_by_a_service_control_policy_is_shown_and_no_gap(aws: Em
     assert plan.status == 0
     assert plan.action(home) == "delete"
     shown = [entry for entry in plan.json["coverage"] if entry["region"] == "eu-west-1"]
-    assert [entry["status"] for entry in shown] == ["skipped"]
-    assert "service control policy" in shown[0]["error"]
+    assert {entry["status"] for entry in shown} == {"skipped"}
+    assert all("service control policy" in entry["error"] for entry in shown)
 
 
 def test_a_region_in_which_only_some_calls_are_closed_is_a_gap(aws: Emulator, cli: Cli) -> None:

@@ -7,6 +7,7 @@ import gzip
 import re
 import sqlite3
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ DeleteObject is for the small objects of the ledger, once they have been put tog
 """
 
 CACHE_KEY: Final = "state/manifests.sqlite3.gz"
-_ADDRESS: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
+_NAME: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_ADDRESS: Final = re.compile(rf"s3://(?P<bucket>{_NAME})/(?P<key>.+)")
 _ABSENT: Final = frozenset({"NoSuchKey", "404"})
 _OUTRUN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
 """What S3 answers where another writer was faster; NoSuchKey where it has removed what was to be replaced."""
@@ -97,6 +99,15 @@ def parse_address(text: str) -> tuple[str, str]:
     return found["bucket"], found["key"]
 
 
+def check_name(text: str) -> str:
+    """The name of a bucket, if it can be one. Raises `BadInput`."""
+    if not re.fullmatch(_NAME, text):
+        raise BadInput(
+            f'"{text}" is not the name of a bucket: it has 3 to 63 lower case letters, digits, dots and hyphens'
+        )
+    return text
+
+
 class LastingCache:
     """The manifest cache where no disk lasts: fetched from a bucket, and put back with what was learned."""
 
@@ -104,9 +115,12 @@ class LastingCache:
         """`cache` is the one at work here."""
         self._bucket = bucket
         self._cache = cache
+        self._stored = 0
+        """The size of what the bucket has: nothing there is ever taken back, so a cache of the same size is the same."""
 
     def fetch(self) -> None:
         """Take in what the bucket has. A damaged object counts as absent. Raises `AwsFailure`."""
+        self._stored = 0
         try:
             content = self._bucket.get(CACHE_KEY)
         except Missing:
@@ -115,14 +129,21 @@ class LastingCache:
             file = Path(folder) / "fetched.sqlite3"
             try:
                 file.write_bytes(gzip.decompress(content))
-                self._cache.merge(file)
-            except (OSError, EOFError, sqlite3.Error):
+                self._stored = self._cache.merge(file)
+            except (OSError, EOFError, zlib.error, sqlite3.Error):
                 return
 
     def store(self) -> None:
-        """Put the cache back; what another run has put there in the meantime is taken in first. Raises `AwsFailure`."""
+        """Put the cache back where it has more than was there; what another run has put there is taken in first.
+
+        Raises `AwsFailure`.
+        """
+        if self._cache.size == self._stored:
+            return
         self.fetch()
+        size = self._cache.size
         with tempfile.TemporaryDirectory(prefix="ecrsweep-") as folder:
             file = Path(folder) / "stored.sqlite3"
             self._cache.copy_to(file)
             self._bucket.put(CACHE_KEY, gzip.compress(file.read_bytes(), compresslevel=6))
+        self._stored = size

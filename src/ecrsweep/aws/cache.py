@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS reads (
     PRIMARY KEY (account, region, repository, digest, read_at)
 ) WITHOUT ROWID;
 """
+_SIZE: Final = "SELECT (SELECT COUNT(*) FROM {schema}.manifests) + (SELECT COUNT(*) FROM {schema}.reads)"
 _AT_ONCE: Final = 500
 
 
@@ -99,18 +100,26 @@ class ManifestCache:
         rows = [(*_key(repository), read.digest, read.read_at, read.pulled_before) for read in reads]
         self._write("INSERT OR IGNORE INTO reads VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def known(self) -> int:
+    @property
+    def manifests(self) -> int:
         """How many manifests are remembered."""
         return sum(count for (count,) in self._rows("SELECT count(*) FROM manifests", ()))
 
-    def merge(self, file: Path) -> None:
-        """Take in another cache file. Raises `sqlite3.Error` where it cannot be read; then nothing is taken in."""
+    @property
+    def size(self) -> int:
+        """How many rows it has, of both kinds."""
+        rows = self._rows(_SIZE.format(schema="main"), ())
+        return int(rows[0][0]) if rows else 0
+
+    def merge(self, file: Path) -> int:
+        """Take in another cache file; its size. Raises `sqlite3.Error` where it cannot be read; then nothing is taken in."""
         with self._lock:
             self._connection.execute("ATTACH DATABASE ? AS other", (str(file),))
             try:
                 with self._connection:
                     self._connection.execute("INSERT OR IGNORE INTO manifests SELECT * FROM other.manifests")
                     self._connection.execute("INSERT OR IGNORE INTO reads SELECT * FROM other.reads")
+                return int(self._connection.execute(_SIZE.format(schema="other")).fetchone()[0])
             finally:
                 self._connection.execute("DETACH DATABASE other")
 

@@ -6,6 +6,7 @@ life, because reading one moves its recorded pull time.
 """
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -22,10 +23,13 @@ from ecrsweep.ports import Deletion, Place
 
 READ_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories")
 DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
+GUARD_ACTIONS: Final = ("ecr:GetLifecyclePolicy",)
+PREVIEW_ACTIONS: Final = ("ecr:GetLifecyclePolicyPreview", "ecr:StartLifecyclePolicyPreview")
 
 PAGE: Final = 1000
 BATCH: Final = 100
 _OWN_READ_SLACK: Final = 2.0
+_PREVIEW_WAITS: Final = (0.5, 1, 2, 4, *[10] * 30)
 _READABLE_TYPES: Final = sorted(INDEX_TYPES | IMAGE_TYPES)
 
 
@@ -57,6 +61,41 @@ class EcrStore:
         kept = (_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone)
         edges = {digest: found.children for digest, found in contents.items() if found.children}
         return Inventory(repository, tuple(kept), edges, tuple(reading.gaps), ours + reading.number)
+
+    def lifecycle_policy(self, name: str) -> str | None:
+        """The text of the lifecycle policy in place (GetLifecyclePolicy); None where there is none. Raises `AwsFailure`."""
+        try:
+            answer = self._place.call("ecr", "get_lifecycle_policy", **self._named(name))
+        except Missing as failure:
+            if code_of(failure) == "LifecyclePolicyNotFoundException":
+                return None
+            raise
+        return str(answer["lifecyclePolicyText"])
+
+    def previewed(self, name: str) -> dict[str, int]:
+        """The rule that would expire each image, by digest, as AWS previews it (StartLifecyclePolicyPreview).
+
+        Waits until the preview is there, five minutes at most. Raises `AwsFailure`.
+        """
+        try:
+            self._place.call("ecr", "start_lifecycle_policy_preview", **self._named(name))
+        except AwsFailure as failure:
+            if code_of(failure) != "LifecyclePolicyPreviewInProgressException":
+                raise
+        for wait in _PREVIEW_WAITS:
+            state = self._place.call("ecr", "get_lifecycle_policy_preview", **self._named(name), maxResults=1)["status"]
+            if state == "COMPLETE":
+                found = self._place.pages(
+                    "ecr", "get_lifecycle_policy_preview", "previewResults", **self._named(name), maxResults=BATCH
+                )
+                return {entry["imageDigest"]: entry["appliedRulePriority"] for entry in found}
+            if state != "IN_PROGRESS":
+                break
+            time.sleep(wait)
+        raise AwsFailure(
+            f"ecr:StartLifecyclePolicyPreview of {name} in {self.registry.region} came to no result: {state.lower()}",
+            action="ecr:StartLifecyclePolicyPreview",
+        )
 
     def describe(self, name: str, digests: Sequence[str]) -> dict[str, Image]:
         """These images as they are now (DescribeImages by digest); those that are gone are left out."""
@@ -215,6 +254,7 @@ def _image(detail: Mapping[str, Any]) -> Image:
             size_bytes=detail.get("imageSizeInBytes", 0),
             subject=detail.get("subjectManifestDigest"),
             status=detail.get("imageStatus", Status.ACTIVE),
+            archived_at=_seconds(detail.get("lastArchivedAt")),
         )
     except (KeyError, ValueError) as error:
         raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error

@@ -12,8 +12,17 @@ RATES: Final[Mapping[str, float]] = {
     "lambda:GetFunction": 30.0,  # of 100 a second
     "lambda": 5.0,  # of 15 a second for all other calls together
     "cloudtrail:LookupEvents": 1.5,  # of 2 a second
+    "scheduler:GetSchedule": 100.0,  # of 250 a second in the smaller regions
+    "states:DescribeStateMachine": 10.0,  # of 20 a second
+    "states:ListStateMachineVersions": 0.8,  # of 1 a second
 }
 """Calls a second, by IAM action or by service: the rest of a service shares one bucket."""
+
+BURSTS: Final[Mapping[str, float]] = {
+    "states:DescribeStateMachine": 100.0,  # of 200
+    "states:ListStateMachineVersions": 50.0,  # of 100
+}
+"""Calls at once, where a service's bucket is known to hold more than a moment of its rate."""
 
 _BURST_SECONDS: Final = 2.0
 
@@ -38,7 +47,8 @@ class Pace:
         with self._lock:
             now = self._clock()
             # The moment at which the bucket is empty again moves on by one token; it may lie a burst in the past.
-            turn = max(self._free_from.get((region, name), 0.0), now - _BURST_SECONDS)
+            burst = BURSTS.get(name, rate * _BURST_SECONDS) / rate
+            turn = max(self._free_from.get((region, name), now - burst), now - burst)
             self._free_from[region, name] = turn + 1 / rate
         if turn > now:
             self._sleep(turn - now)

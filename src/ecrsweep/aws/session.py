@@ -21,6 +21,7 @@ from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
+from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
 from ecrsweep.core.names import Registry
@@ -31,7 +32,6 @@ R = TypeVar("R")
 ACTIONS: Final = ("ec2:DescribeRegions", "sts:GetCallerIdentity")
 """What finding out account and regions needs of IAM."""
 
-_HOME_REGIONS: Final = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1"}
 _SIDE_BY_SIDE: Final = 16
 _INSIDE_A_PLACE: Final = 4
 _ATTEMPTS: Final = 5
@@ -70,7 +70,7 @@ class AwsSession:
     @cached_property
     def _identity(self) -> tuple[Mapping[str, str], str]:
         """Who we are, and the region that told it: the first one named or, where that does not answer, the main one."""
-        main = _HOME_REGIONS.get(self.partition_of(self._first_region), "us-east-1")
+        main = main_region(self.partition_of(self._first_region))
         first = self._first_region if self._first_region in self.known_regions("sts") else main
         try:
             return self._asked_identity(first), first
@@ -178,7 +178,7 @@ class AwsSession:
         except AwsFailure:
             states = dict.fromkeys(self.known_regions("ecr"), "")
         if region not in states:
-            raise BadInput(f"There is no region {region}. {_suggestion(region, states)}")
+            raise BadInput(f"There is no region {region}. {suggestion(region, states)}")
         if states[region] == "not-opted-in":
             raise BadInput(f"The region {region} is not switched on in this account.")
 
@@ -273,6 +273,10 @@ class AwsPlace:
         """`work` of each item, a few at a time, answers in order."""
         return ordered_map(work, items, _INSIDE_A_PLACE)
 
+    def in_region(self, region: str) -> "AwsPlace":
+        """The same account in another region."""
+        return self if region == self.region else AwsPlace(self._session, region)
+
 
 class AwsWorld:
     """All that one set of credentials reaches (`ports.World`)."""
@@ -355,10 +359,3 @@ def _refuse_what_is_not_json(response_dict: Mapping[str, Any], **_: object) -> N
         msgspec.json.decode(response_dict["body"] or b"{}", type=dict[str, msgspec.Raw])
     except msgspec.MsgspecError as error:
         raise ResponseParserError(f"the body is not a JSON object ({error})") from error
-
-
-def _suggestion(region: str, known: Iterable[str]) -> str:
-    import difflib  # noqa: PLC0415 - needed for a mistake only
-
-    close = difflib.get_close_matches(region, list(known), n=1)
-    return f"Did you mean {close[0]}?" if close else "Regions have names such as us-east-1."

@@ -9,7 +9,7 @@ import sys
 def main() -> None:
     """Run the command line and leave with its exit status. No traceback for what a user can meet."""
     from ecrsweep.cli.commands import root  # noqa: PLC0415 - keeps `import ecrsweep.cli` free
-    from ecrsweep.cli.guard import guarded  # noqa: PLC0415
+    from ecrsweep.cli.sentences import guarded  # noqa: PLC0415
 
     sys.exit(guarded(lambda: root.main(standalone_mode=False, prog_name="ecrsweep")))
 

@@ -67,6 +67,22 @@ _retention = _all_of(
     click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
     click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),
 )  # fmt: skip
+_permissions = _all_of(
+    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "guard", "guard-preview"]), default="plan",
+                 show_default=True, help="What the identity shall be able to do."),
+    click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable. Default: any."),
+    click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
+                 help="Region where it is asked what is in use; repeatable. Default: any."),
+    click.option("--repository", "repositories", multiple=True, metavar="PATTERN",
+                 help="Only repositories that match this glob; repeatable."),
+    click.option("--skip-source", "skip_sources", multiple=True, metavar="NAME",
+                 help="Leave out what this source needs; repeatable."),
+    click.option("--with-source", "with_sources", multiple=True, metavar="NAME",
+                 help="Add what this source needs, which is off by default; repeatable."),
+    click.option("--account", metavar="ID", help="Only what is of this account, 12 digits. Default: any."),
+    click.option("--partition", metavar="NAME", help="Such as aws or aws-cn. Default: that of the regions, else any."),
+    click.option("--bucket", metavar="NAME", help="Add what keeping plans, reports and the cache in this bucket needs."),
+)  # fmt: skip
 _output = click.option("--output", type=click.Choice(["table", "json", "jsonl"]), default="table", show_default=True)
 
 
@@ -140,6 +156,36 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
     from ecrsweep.cli.run import run_explain  # noqa: PLC0415 - boto3 takes its time
 
     return run_explain(image, flags)
+
+
+@root.command("iam-policy")
+@_permissions
+def iam_policy(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Print the least IAM policy for a configuration. Asks AWS nothing, and needs no credentials."""
+    from ecrsweep.cli.iam import run_iam_policy  # noqa: PLC0415 - botocore takes its time
+
+    return run_iam_policy(flags)
+
+
+@root.command()
+@_session
+@_evidence
+@click.option(
+    "--repository",
+    "repositories",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only repositories that match this glob; repeatable.",
+)
+@_output
+@click.option("--all", "all_of_them", is_flag=True, help="Also show what the policies take that nothing known uses.")
+@click.option("--preview", is_flag=True, help="Also ask AWS to preview its policies, and show where it differs.")
+@click.option("--exit-code", is_flag=True, help="Exit with 3 when an image in use is about to be taken.")
+def guard(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Show the images in use that the AWS lifecycle policies in place are about to expire or archive."""
+    from ecrsweep.cli.lifecycle import run_guard  # noqa: PLC0415 - boto3 takes its time
+
+    return run_guard(flags)
 
 
 @root.command()

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from ecrsweep.cli.guard import guarded
 from ecrsweep.cli.interrupts import stopping
+from ecrsweep.cli.sentences import guarded
 from ecrsweep.wiring.exits import Exit
 from ecrsweep.wiring.original import DEFAULTS, OriginalRun, settings_of
 

@@ -48,7 +48,7 @@ from ecrsweep.reports.table import ApplyTable, PlanTable, UsesTable, console, sh
 from ecrsweep.reports.words import counted, coverage_lines, size
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.files import written_whole
-from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import ALL_REGIONS, open_session, prepare, reopen
 
@@ -58,7 +58,7 @@ Flags = dict[str, Any]
 def run_plan(flags: Flags) -> int:
     """`ecrsweep plan`."""
     voice = Voice(flags)
-    world, request = _prepared(flags)
+    world, request = prepared(flags)
     memory = _memory(world, request)
     with ExitStack() as stack:
         reports: list[PlanReport] = [_plan_report(flags)]
@@ -87,19 +87,20 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
             "apply asks before it deletes, and there is no terminal to ask on: add --yes to go ahead without"
         )
     if file is None:
-        world, request = _prepared(flags)
+        world, request = prepared(flags)
         memory = _memory(world, request)
-        saved, status = _planned_now(world, request, memory, flags, voice)
+        saved, status, goes_on = _planned_now(world, request, memory, flags, voice)
     else:
         world, request, saved = _read_saved(file, flags, typed)
         memory = _memory(world, request)
-        status = Exit.HELD if saved.verdict is not None and not request.scope.override_limits else None
-        if status is not None:
+        goes_on = saved.verdict is None or request.scope.override_limits
+        status = Exit.DONE if goes_on else Exit.HELD
+        if not goes_on:
             voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
-    if status is None and saved.going and not (flags["yes"] or _confirmed(saved)):
+    if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was deleted.")
-        status = Exit.ERROR
-    if status is not None:
+        status, goes_on = Exit.ERROR, False
+    if not goes_on:
         memory.write(voice.warn)
         return status
     with voice.working("Asking again what is in use"):
@@ -112,7 +113,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     memory.note(run, request, statuses)
     memory.write(voice.warn)
     _say_what_is_lacking(world, request, result.coverage, voice, result)
-    return gravest(statuses)
+    return gravest([status, *statuses])
 
 
 def run_uses(flags: Flags) -> int:
@@ -120,7 +121,7 @@ def run_uses(flags: Flags) -> int:
     if flags["history"]:
         return run_history(flags["history"], flags)
     voice = Voice(flags)
-    world, request = _prepared(flags)
+    world, request = prepared(flags)
     memory = _memory(world, request)
     with voice.working("Reading what is in use"):
         run = _begun(world, request, memory, voice)
@@ -150,7 +151,7 @@ def run_history(image: str, flags: Flags) -> int:
     voice = Voice(flags)
     session = open_session(_settings(flags), dict(os.environ))
     asked = _asked_image(image, session, flags)
-    world, request = _prepared(flags | {"regions": (asked.repository.registry.region,)}, session)
+    world, request = prepared(flags | {"regions": (asked.repository.registry.region,)}, session)
     with voice.working("Reading the ledger"):
         recalled = _memory(world, request).recall()
         digest, life = _life(asked, _held(world, asked), recalled.sightings)
@@ -174,7 +175,7 @@ def run_explain(image: str, flags: Flags) -> int:
     session = open_session(_settings(flags), dict(os.environ))
     asked = _asked_image(image, session, flags)
     repository = asked.repository
-    world, request = _prepared(flags | {"regions": (repository.registry.region,)}, session)
+    world, request = prepared(flags | {"regions": (repository.registry.region,)}, session)
     with voice.working("Reading what is in use"):
         run = _begun(world, request, _memory(world, request), voice)
         census = run.census
@@ -203,7 +204,8 @@ def _settings(flags: Flags) -> Settings:
     )
 
 
-def _prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
+def prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
+    """The world and the request that the flags of a command mean. Raises `BadInput`, and `AwsFailure`."""
     return prepare(_settings(flags), dict(os.environ), session)
 
 
@@ -295,7 +297,7 @@ def _say_what_is_lacking(
     """Where permissions were missing, the policy statement that grants them."""
     missing = lacking(coverage, request.sources, world.allowed_actions, result)
     if missing:
-        voice.warn(f"The policy of this identity lacks this statement:\n{statement(missing)}")
+        voice.warn(advice(missing))
 
 
 def _say_next(flags: Flags) -> None:
@@ -316,8 +318,8 @@ def _require_matches(run: PlanRun) -> None:
 
 def _planned_now(
     world: AwsWorld, request: Request, memory: Memory, flags: Flags, voice: Voice
-) -> tuple[SavedPlan, Exit | None]:
-    """A plan made and shown on the spot; with an exit status where nothing is to be carried out."""
+) -> tuple[SavedPlan, Exit, bool]:
+    """A plan made and shown on the spot, its exit status, and whether there is anything to carry out."""
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = _begun(world, request, memory, voice)
@@ -332,12 +334,12 @@ def _planned_now(
     verdict = None if footer.verdict is None else footer.verdict.detail
     saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
     if footer.verdict is not None:
-        return saved, Exit.HELD
+        return saved, Exit.HELD, False
     if not going:
         if flags["output"] != "table":
             _show_result(ApplyResult((), footer.coverage, held=bool(statuses)), flags)
-        return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])])
-    return saved, None
+        return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])]), False
+    return saved, gravest(statuses), True
 
 
 def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request, SavedPlan]:

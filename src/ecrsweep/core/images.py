@@ -57,6 +57,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     size_bytes: int = 0
     subject: str | None = None
     status: str = Status.ACTIVE
+    archived_at: float | None = None
 
     @property
     def kind(self) -> Kind:

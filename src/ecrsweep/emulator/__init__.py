@@ -6,7 +6,8 @@ other service is answered by moto behind the same endpoint, which is loaded when
 
 from ecrsweep.emulator.calls import Call, Calls
 from ecrsweep.emulator.clock import Clock
+from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault
-from ecrsweep.emulator.server import Emulator
+from ecrsweep.emulator.server import Emulator, Gate, Request
 
-__all__ = ["Call", "Calls", "Clock", "Emulator", "Fault"]
+__all__ = ["AwsError", "Call", "Calls", "Clock", "Emulator", "Fault", "Gate", "Request"]

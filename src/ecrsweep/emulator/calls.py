@@ -17,7 +17,9 @@ class Call:
     region: str
     parameters: dict[str, Any] = field(default_factory=dict)
     wire: Wire | None = field(default=None, compare=False, repr=False)
-    """How to answer it, where a script does."""
+    """How the service is spoken to, where it speaks JSON and is not answered by the emulator's own ECR and ECS."""
+    scripted: bool = field(default=False, compare=False, repr=False)
+    """Whether a script answers it."""
 
 
 class Calls:

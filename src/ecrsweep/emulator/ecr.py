@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ecrsweep.emulator import manifests
 from ecrsweep.emulator.errors import AwsError, invalid
+from ecrsweep.emulator.lifecycle import preview
 from ecrsweep.emulator.registry import EcrState, Repository, StoredImage
 
 _Json = dict[str, Any]
@@ -46,6 +47,8 @@ class EcrApi:
             "DescribeImages": self._describe_images,
             "DescribeRepositories": self._describe_repositories,
             "GetLifecyclePolicy": self._policy("lifecycle", "get"),
+            "GetLifecyclePolicyPreview": self._get_preview,
+            "StartLifecyclePolicyPreview": self._start_preview,
             "GetRepositoryPolicy": self._policy("access", "get"),
             "ListImageReferrers": self._list_referrers,
             "ListImages": self._list_images,
@@ -280,6 +283,36 @@ class EcrApi:
             return _named(repository) | {key: text}
 
         return operate
+
+    def _start_preview(self, account: str, region: str, asked: _Json) -> _Json:
+        repository = self._repository(account, region, asked)
+        text = (
+            asked.get("lifecyclePolicyText")
+            or self._policy("lifecycle", "get")(account, region, asked)["lifecyclePolicyText"]
+        )
+        repository.policies["preview"] = text
+        return _named(repository) | {"lifecyclePolicyText": text, "status": "IN_PROGRESS"}
+
+    def _get_preview(self, account: str, region: str, asked: _Json) -> _Json:
+        repository = self._repository(account, region, asked)
+        text = repository.policies.get("preview")
+        if text is None:
+            raise AwsError("LifecyclePolicyPreviewNotFoundException", f"There is no preview of '{repository.name}'")
+        found = preview(text, repository.images(), self._state.clock.seconds)
+        results = [
+            {
+                "imageTags": list(image.tags), "imageDigest": image.digest, "imagePushedAt": image.pushed_at,
+                "action": {"type": "EXPIRE"}, "appliedRulePriority": rule,
+            }
+            for image, rule in found
+        ]  # fmt: skip
+        page = self._page(asked, "previewResults", lambda: results)
+        whole = {
+            "lifecyclePolicyText": text,
+            "status": "COMPLETE",
+            "summary": {"expiringImageTotalCount": len(results)},
+        }
+        return _named(repository) | whole | page
 
     def _list_tags(self, account: str, region: str, asked: _Json) -> _Json:
         repository = self._by_arn(account, region, asked["resourceArn"])

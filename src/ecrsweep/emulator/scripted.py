@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ecrsweep.emulator.errors import AwsError, invalid
-from ecrsweep.emulator.wire import Wire, wire_of
+from ecrsweep.emulator.wire import Wire, wire_of, wire_signed
 
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 _Key = tuple[str, str, str, str]
+
+_EMPTY: Final = frozenset({("stepfunctions", "ListStateMachineVersions")})
+"""Operations that moto lacks, of services that it has: without a script, there is nothing."""
 
 _TOKENS: Final = ("nextToken", "NextToken", "nextPageToken", "Marker")
 _LIMITS: Final = ("maxResults", "MaxResults", "Limit", "limit", "pageSize")
@@ -85,13 +88,14 @@ class Scripts:
 
         self.answer(service, operation, find, **where)
 
-    def find(self, signing_name: str, method: str, address: str, target: str) -> tuple[Wire, str] | None:
-        """The scripted service and operation that a request means; None where nobody wrote a script for it."""
-        for wire in self._wires.get(signing_name, ()):
-            operation = wire.operation_of(method, address, target)
-            if operation is not None and any(key[:2] == (wire.service, operation) for key in self._answers):
-                return wire, operation
-        return None
+    def wires(self, signing_name: str) -> list[Wire]:
+        """How the services are spoken to that sign by this name: those with scripts, and the one that is called so."""
+        called = wire_signed(signing_name)
+        return list(dict.fromkeys([*self._wires.get(signing_name, ()), *([called] if called else ())]))
+
+    def has(self, service: str, operation: str) -> bool:
+        """Whether somebody wrote a script for an operation, for whatever account and region."""
+        return (service, operation) in _EMPTY or any(key[:2] == (service, operation) for key in self._answers)
 
     def told(self, wire: Wire, operation: str, account: str, region: str, asked: dict[str, Any]) -> Mapping[str, Any]:
         """What the script says; an empty answer in an account or region for which nothing is written down.

@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -29,6 +30,7 @@ from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
 from ecrsweep.emulator.scripted import Scripts
+from ecrsweep.emulator.wire import Wire
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGIONS: Final = (
@@ -41,6 +43,8 @@ OPT_IN_REGIONS: Final = ("af-south-1", "ap-east-1", "eu-south-1", "me-south-1")
 _SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
 _TARGETS: Final = {"AmazonEC2ContainerRegistry_V20150921": "ecr", "AmazonEC2ContainerServiceV20141113": "ecs"}
+_OWN: Final = frozenset(_TARGETS.values())
+_MOTO_ITSELF: Final = frozenset({"moto.core.models"})
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
@@ -50,6 +54,20 @@ class _Answer:
     body: bytes
     content_type: str = "application/x-amz-json-1.1"
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came in; the names of headers in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Gate = Callable[[Request], AwsError | None]
+"""Looks at a request before it is answered; an error is what the caller gets instead of an answer."""
 
 
 class _Dropped(Exception):
@@ -84,6 +102,7 @@ class Emulator:
     def reset(self) -> None:
         """Forget everything that was built, asked or ordered; listen on."""
         self.calls, self.faults = Calls(), Faults()
+        self.gate: Gate | None = None
         self.latency = 0.0
         self.simulation: Mapping[str, str] | None = None
         """What SimulatePrincipalPolicy says of actions, others are allowed; None where nobody may ask."""
@@ -92,6 +111,7 @@ class Emulator:
         self.scripts = Scripts(self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
+        _forget_in_moto()
 
     def start(self) -> Self:
         """Listen on the loopback address."""
@@ -156,6 +176,9 @@ class Emulator:
         """What a request gets. Raises `_Dropped` where the connection is to be closed instead."""
         call = self._understood(method, path, headers, body)
         self.calls.add(call)
+        refusal = self.gate(Request(method, path, headers, body)) if self.gate is not None else None
+        if refusal is not None:
+            return _error(call, refusal)
         if self.latency:
             time.sleep(self.latency)
         faults = self.faults.matching(call)
@@ -169,20 +192,19 @@ class Emulator:
         return answer
 
     def _answered(self, call: Call, faults: Sequence[Fault], from_moto: Callable[[], _Answer]) -> _Answer:
-        is_json = call.service in {"ecr", "ecs"} or call.wire is not None
         try:
             if call.region in self.disabled_regions:
                 raise _BAD_TOKEN
             if not self._throttles.allows(call):
                 raise AwsError("ThrottlingException", "Rate exceeded")
-            if not is_json:
-                return self._who_and_where(call) or from_moto()
-            if call.wire is not None:
+            if call.wire is not None and (call.scripted or self._holds_nothing(call.wire, call.operation)):
                 told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
                 return _Answer(200, json.dumps(told).encode())
-            return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+            if call.service in _OWN:
+                return _Answer(200, json.dumps(self._operate(call, faults)).encode())
+            return self._who_and_where(call) or from_moto()
         except AwsError as error:
-            return _json_error(error) if is_json else _xml_error(error)
+            return _error(call, error)
         except KeyError as error:
             return _json_error(AwsError("InvalidParameterException", f"{error} is required"))
         except ValueError as error:
@@ -208,12 +230,19 @@ class Emulator:
         if prefix in _TARGETS:
             return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
         service = signed["service"] if signed else "unknown"
-        scripted = self.scripts.find(service, method, path, headers.get("x-amz-target", ""))
-        if scripted is not None:
-            wire, name = scripted
-            return Call(wire.service, name, account, region, wire.parameters(method, path, body), wire)
+        for wire in self.scripts.wires(service):
+            meant = wire.operation_of(method, path, headers.get("x-amz-target", ""))
+            if meant is not None:
+                asked = wire.parameters(method, path, body)
+                scripted = self.scripts.has(wire.service, meant)
+                return Call(wire.service, meant, account, region, asked, wire, scripted)
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
         return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
+
+    def _holds_nothing(self, wire: Wire, operation: str) -> bool:
+        """Whether a list can only be empty, because nothing was ever built: then moto need not be loaded for it."""
+        loaded = [name for name in list(sys.modules) if name.startswith("moto.") and name.endswith(".models")]
+        return _MOTO_ITSELF.issuperset(loaded) and wire.lists_everything(operation)
 
     def _who_and_where(self, call: Call) -> _Answer | None:
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
@@ -287,6 +316,12 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
         wbufsize = -1
 
+        def handle_expect_100(self) -> bool:
+            """Tell a client at once to go on: it waits a second for that before each upload."""
+            goes_on = super().handle_expect_100()
+            self.wfile.flush()
+            return goes_on
+
         def _respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -310,12 +345,6 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
 
         do_POST = do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = _respond  # noqa: N815 - names of the standard library
 
-        def handle_expect_100(self) -> bool:
-            """Say at once that a body may come: S3 clients wait a second for that."""
-            going_on = super().handle_expect_100()
-            self.wfile.flush()
-            return going_on
-
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the standard library
             """Calls are counted, not printed."""
 
@@ -329,6 +358,13 @@ def _moto_application() -> Callable[..., Any]:
     return application
 
 
+def _forget_in_moto() -> None:
+    """What an emulator before this one built must not be found in moto, which keeps its state in the process."""
+    api = sys.modules.get("moto.moto_api._internal")
+    if api is not None:
+        api.moto_api_backend.reset()
+
+
 def _before(fault: Fault, call: Call) -> _Answer | None:
     """What a fault does before the call has had its effect; an answer instead of it, or none."""
     match fault.kind:
@@ -340,8 +376,7 @@ def _before(fault: Fault, call: Call) -> _Answer | None:
             fault.run(call)
         case "error":
             error = AwsError(fault.code, fault.message.replace("*:*", f"{call.service}:{call.operation}"), fault.status)
-            is_json = call.service in {"ecr", "ecs"} or call.wire is not None
-            return _json_error(error) if is_json else _xml_error(error)
+            return _error(call, error)
         case "html":
             return _Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
     return None
@@ -357,6 +392,11 @@ def _after(fault: Fault, call: Call, answer: _Answer) -> _Answer:
         case "after" if fault.run is not None:
             fault.run(call)
     return answer
+
+
+def _error(call: Call, error: AwsError) -> _Answer:
+    is_json = call.service in _OWN or call.wire is not None
+    return _json_error(error) if is_json else _xml_error(error)
 
 
 def _json_error(error: AwsError) -> _Answer:

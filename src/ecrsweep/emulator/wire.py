@@ -51,6 +51,14 @@ class Wire:
         found = self._matched(method, address)
         return None if found is None else found[0].operation
 
+    def lists_everything(self, operation: str) -> bool:
+        """Whether an operation lists things of a kind without being told which: of what nobody built, there are none."""
+        model = self.model.operation_model(operation)
+        asks = model.input_shape.required_members if model.input_shape else ()
+        tells = model.output_shape.members if model.output_shape else {}
+        is_reading = operation.startswith(("List", "Describe"))
+        return is_reading and not asks and any(member.type_name == "list" for member in tells.values())
+
     def parameters(self, method: str, address: str, body: bytes) -> dict[str, Any]:
         """The parameters of a request under their names in the API."""
         sent: dict[str, Any] = json.loads(body) if body.strip() else {}
@@ -104,6 +112,21 @@ class Wire:
         return _Route(
             operation, model.http["method"], re.compile(pattern), dict(parse_qsl(query, keep_blank_values=True)), labels
         )
+
+
+_SERVICES: Final[Mapping[str, str]] = {"states": "stepfunctions"}
+"""botocore's name of a service where it signs by another."""
+
+
+@lru_cache
+def wire_signed(signing_name: str) -> Wire | None:
+    """The wire of the service that signs by this name; None where it does not speak JSON, or is not known."""
+    from botocore.exceptions import UnknownServiceError  # noqa: PLC0415 - only tests and the demo want it
+
+    try:
+        return wire_of(_SERVICES.get(signing_name, signing_name))
+    except (UnknownServiceError, ValueError):
+        return None
 
 
 @lru_cache

@@ -9,6 +9,8 @@ from ecrsweep.core.uses import Coverage, CoverageStatus
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP: Final = 1000
+_FEW: Final = 4
+_EVERYWHERE: Final = "all"
 _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -37,14 +39,10 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
     """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
     ledger = [entry for entry in coverage if entry.source == LEDGER_SOURCE]
     coverage = [entry for entry in coverage if entry.source != LEDGER_SOURCE]
-    complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
-    uses = sum(entry.uses for entry in complete)
-    by_source = Counter(entry.source for entry in complete)
-    asked = ", ".join(f"{source} in {counted(number, 'region')}" for source, number in sorted(by_source.items()))
     lines = []
+    complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
     if complete:
-        elsewhere = f", {foreign_uses:,} of them of public images" if foreign_uses else ""
-        lines.append(f"Asked: {asked}: {counted(uses, 'use')}{elsewhere}.")
+        lines.append(_asked(complete, foreign_uses))
     lines += _skips(coverage)
     for entry in coverage:
         if entry.status is CoverageStatus.FAILED:
@@ -66,10 +64,32 @@ def _ledger_lines(entry: Coverage) -> Iterable[str]:
     yield from (f"Ledger: {note}." for note in entry.notes)
 
 
+def _asked(complete: Sequence[Coverage], foreign_uses: int) -> str:
+    """How many sources were asked in how many regions, and which of them found something."""
+    sources = len({entry.source for entry in complete})
+    regions = len({entry.region for entry in complete} - {_EVERYWHERE})
+    found: Counter[str] = Counter()
+    for entry in complete:
+        found[entry.source] += entry.uses
+    by_source = ", ".join(f"{source} {number:,}" for source, number in sorted(found.items()) if number)
+    where = f" in {counted(regions, 'region')}" if regions else ""
+    told = f"{counted(found.total(), 'use')}" + (f" ({by_source})" if by_source else "")
+    elsewhere = f", {foreign_uses:,} of them of public images" if foreign_uses else ""
+    return f"Asked {counted(sources, 'source')}{where}: {told}{elsewhere}."
+
+
 def _skips(coverage: Iterable[Coverage]) -> Iterable[str]:
-    skipped: dict[tuple[str, str], list[str]] = {}
+    """What was not asked, sources that were left out in the same places for the same reason together."""
+    places: dict[tuple[str, str], list[str]] = {}
     for entry in coverage:
         if entry.status is CoverageStatus.SKIPPED:
-            skipped.setdefault((entry.source, entry.error or ""), []).append(entry.region)
-    for (source, why), regions in skipped.items():
-        yield f"Not asked: {source} in {', '.join(sorted(regions))}: {why}."
+            places.setdefault((entry.source, entry.error or ""), []).append(entry.region)
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (source, why), regions in places.items():
+        alike.setdefault((why, tuple(sorted(regions))), []).append(source)
+    for (why, where), sources in alike.items():
+        yield f"Not asked: {', '.join(sorted(sources))} in {_listed(where)}: {why}."
+
+
+def _listed(regions: Sequence[str]) -> str:
+    return ", ".join(regions) if len(regions) <= _FEW else counted(len(regions), "region")

@@ -14,8 +14,10 @@ T = TypeVar("T")
 LONGEST_MARGIN: Final = 60.0
 """Seconds before the limit at which work stops, where 20 % of the limit is more."""
 MARGIN_SHARE: Final = 0.2
-_REPORT_SHARE: Final = 0.5
-"""Of the margin: what is kept for writing the report when a call does not come back."""
+FOR_THE_REPORT: Final = 0.5
+"""Of the margin: what is left for writing the report when a call does not come back."""
+FOR_THE_LOG: Final = 0.1
+"""Of the margin: what is left for the log when the report cannot be written either."""
 
 
 class OutOfTime(EcrsweepError):
@@ -40,13 +42,13 @@ class Deadline:
         """True from the moment at which work should stop."""
         return self._seconds_left() <= self.margin
 
-    def run(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T], *, leaving: float = FOR_THE_REPORT) -> T:
         """The result of `work`, which is expected to ask `passed` and end on its own.
 
-        Where a call keeps it from that, `OutOfTime` is raised while there is still time for a report; the work is left
-        to itself, and whoever catches that must see to it that nothing comes of it any more.
+        Where a call keeps it from that, `OutOfTime` is raised while `leaving` of the margin is left for what is still
+        to be told; the work is left to itself, and whoever catches that must see to it that nothing comes of it any more.
         """
-        patience = self._seconds_left() - self.margin * _REPORT_SHARE
+        patience = self._seconds_left() - self.margin * leaving
         if patience == float("inf"):
             return work()
         answers: list[T] = []

@@ -13,10 +13,10 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ecrsweep.core.errors import AwsFailure, EcrsweepError
-from ecrsweep.serverless.deadline import Deadline, OutOfTime
-from ecrsweep.serverless.run import Run, not_kept
-from ecrsweep.serverless.settings import asked_of
+from ecrsweep.core.errors import AwsFailure, EcrsweepError, PlanExpired
+from ecrsweep.serverless.deadline import FOR_THE_LOG, Deadline, OutOfTime
+from ecrsweep.serverless.run import Run
+from ecrsweep.serverless.settings import asked_of, beside_the_original, check_without_command
 from ecrsweep.wiring.exits import Exit
 from ecrsweep.wiring.original import DEFAULTS, OriginalRun, settings_of
 
@@ -45,40 +45,44 @@ def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401 - what 
     """
     logging.getLogger("ecrsweep").setLevel(logging.INFO)
     deadline = Deadline.of(context)
-    if isinstance(event, Mapping) and "command" in event:
-        return _commanded(event, deadline, getattr(context, "aws_request_id", None))
+    if isinstance(event, Mapping):
+        if "command" in event:
+            return _commanded(event, deadline, getattr(context, "aws_request_id", None))
+        check_without_command(event)
     return _original(deadline)
 
 
 def _commanded(event: Mapping[str, Any], deadline: Deadline, request: str | None) -> dict[str, Any]:
     run = Run(asked_of(event, os.environ), os.environ, _name(request))
-    stopped = None
     try:
         deadline.run(lambda: run.work(deadline.passed))
-        status = run.status()
-        if deadline.passed() and status is Exit.LEFT_UNDONE:
-            stopped = _TIME_LIMIT
+        status, stopped = run.status(), _TIME_LIMIT if run.was_cut else None
     except OutOfTime:
-        run.close()
         status, stopped = Exit.LEFT_UNDONE, _TIME_LIMIT
     except EcrsweepError as error:
-        run.close()
-        status, stopped = Exit.ERROR, str(error)
-    return _told(run, status, stopped)
+        status, stopped = Exit.HELD if isinstance(error, PlanExpired) else Exit.ERROR, str(error)
+    except Exception as error:
+        log.exception("This is a fault in ecrsweep itself. Please report it with these lines.")
+        status, stopped = Exit.ERROR, f"a fault in ecrsweep itself: {type(error).__name__}: {error}"
+    run.close()
+    return _told(run, status, stopped, deadline)
 
 
-def _told(run: Run, status: Exit, stopped: str | None) -> dict[str, Any]:
-    """Keep the report, print its outline, and answer or raise."""
+def _told(run: Run, status: Exit, stopped: str | None, deadline: Deadline) -> dict[str, Any]:
+    """Keep the report, print its outline, and answer or raise. Without a bucket that takes it, the log has it whole."""
     report = run.report(stopped) | {"status": status.value}
+    address = None
     try:
-        address = run.keep(report)
-    except AwsFailure as failure:
-        log.error(not_kept(failure))  # noqa: TRY400 - the sentence says all
+        address = deadline.run(lambda: run.keep(report), leaving=FOR_THE_LOG)
+    except (AwsFailure, OutOfTime) as failure:
+        log.error("The report could not be written to the bucket, so it stands here: %s", failure)  # noqa: TRY400 - the sentence says all
+        status = status if status is not Exit.DONE else Exit.ERROR
+        stopped = stopped or f"the report could not be written to the bucket: {failure}"
+    if address is None:
         print(json.dumps(report, default=str))
-        address, status = None, status if status is not Exit.DONE else Exit.ERROR
     outline = {
         "status": status.value, "run": run.name, "command": report["command"], "plan": report["plan"], "report": address,
-        "summary": report.get("summary"), "deleted": run.deleted, "stopped": stopped,
+        "summary": report.get("summary"), "deleted": report["deleted"], "stopped": stopped,
     }  # fmt: skip
     print(json.dumps(outline))
     if status is not Exit.DONE:
@@ -89,10 +93,12 @@ def _told(run: Run, status: Exit, stopped: str | None) -> dict[str, Any]:
 
 
 def _original(deadline: Deadline) -> dict[str, Any]:
-    """Settings come from the environment, as the original's function has them. An unset `DRYRUN` means dry run."""
-    values = {flag: os.environ.get(name) or DEFAULTS[flag] for flag, name in _ENVIRONMENT.items()}
+    """Settings come from the environment, as the original's function has them. An unset `DRYRUN` means dry run.
 
-    run = OriginalRun(settings_of(values))
+    What ecrsweep's own variables keep besides is kept here too: a function has one set of rules, however it is called.
+    """
+    values = {flag: os.environ.get(name) or DEFAULTS[flag] for flag, name in _ENVIRONMENT.items()}
+    run = OriginalRun(settings_of(values, beside_the_original(os.environ)))
     try:
         status = deadline.run(lambda: run.work(lambda: nullcontext(deadline.passed), deadline.passed))
     except OutOfTime as error:
@@ -107,6 +113,7 @@ def _original(deadline: Deadline) -> dict[str, Any]:
 
 def _name(request: str | None) -> str:
     """Sorted by time, and traceable to the invocation."""
-    moment = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    now = datetime.fromtimestamp(time.time(), UTC)
+    moment = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z"
     word = re.sub(r"[^A-Za-z0-9-]", "", request or "")
     return f"{moment}-{word}" if word else moment

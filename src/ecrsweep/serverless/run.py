@@ -17,15 +17,15 @@ from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
-from ecrsweep.core.decisions import Action
+from ecrsweep.core.decisions import Action, Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan
 from ecrsweep.core.errors import AwsFailure
-from ecrsweep.core.outcomes import Outcome
+from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
 from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
-from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
@@ -42,11 +42,16 @@ class Run:
     def __init__(self, asked: Asked, environ: Mapping[str, str], name: str) -> None:
         """`name` tells this run from all others, in reports and in the bucket."""
         self.name = name
+        self.was_cut = False
+        """True where the time limit ended the work before it was done."""
         self._asked = asked
         self._environ = environ
         self._session: AwsSession | None = None
+        self._desk: Bucket | None = None
+        self._cache: LastingCache | None = None
         self._world: AwsWorld | None = None
         self._request: Request | None = None
+        self._saved: SavedPlan | None = None
         self._plan_run: PlanRun | None = None
         self._carrying: Carrying | None = None
         self._memory: Memory | None = None
@@ -55,46 +60,44 @@ class Run:
 
     def work(self, stop: Stop) -> None:
         """Everything that is asked, until it is done or `stop` says so. Raises `EcrsweepError`."""
-        self._session = open_session(self._asked.settings, self._environ)
-        saved = self._read_plan() if self._asked.plan else None
-        if saved is None:
-            self._world, self._request = prepare(self._asked.settings, self._environ, self._session)
+        settings, environ = self._asked.settings, self._environ
+        self._desk = self._opened_desk()
+        self._session = open_session(settings, environ)
+        if self._asked.plan:
+            self._saved = self._read_plan(self._asked.plan)
+            self._world, self._request = reopen(self._saved, settings, environ, self._session)
         else:
-            self._world, self._request = reopen(saved, self._asked.settings, self._environ, self._session)
-        self._memory = open_memory(self._world, self._state(self._request), self._environ)
-        try:
-            self._work(self._world, self._request, saved, stop)
-        finally:
-            self._memory.write(log.warning)
-
-    def _work(self, world: AwsWorld, request: Request, saved: SavedPlan | None, stop: Stop) -> None:
-        """The plan, if none is given, and its apply, if that is asked."""
-        cache = LastingCache(self._bucket, world.cache) if self._asked.bucket else None
-        if cache is not None:
-            cache.fetch()
-        try:
-            if saved is None:
-                saved = self._made_plan(world, request, stop)
-        finally:
-            if cache is not None:
-                cache.store()
-        if self._asked.command == "apply" and saved is not None and saved.verdict is None and not stop():
-            self._apply(world, request, saved, stop)
+            self._world, self._request = prepare(settings, environ, self._session)
+        self._memory = open_memory(self._world, self._state(self._request), environ)
+        if self._desk is not None:
+            self._cache = LastingCache(self._desk, self._world.cache)
+            self._cache.fetch()
+        if self._saved is None:
+            self._saved = self._made_plan(self._world, self._request, stop)
+            if self._cache is not None:
+                self._cache.store()
+        self.was_cut = self._saved is None
+        if self._saved is not None and self._asked.command == "apply" and not self._is_held_whole:
+            self._apply(self._world, self._request, self._saved, stop)
+        self._memory.write(log.warning)
 
     def close(self) -> None:
-        """Let nothing more of this run reach AWS."""
+        """Let nothing more of this run reach AWS, but the report."""
         if self._session is not None:
             self._session.close()
 
     def status(self) -> Exit:
         """What the run came to."""
-        if self._plan_run is None:
-            return Exit.ERROR
+        found = {Exit.LEFT_UNDONE} if self.was_cut else set()
+        if self._is_held_whole:
+            found.add(Exit.HELD)
+        if self._plan_run is not None:
+            found |= set(plan_statuses(self._plan_run.footer(), exit_code=False))
         if self._carrying is not None:
-            found = set(apply_statuses(self._carrying.result())) - {Exit.INTERRUPTED}  # by nobody: what is left is told
-            return gravest(found)
-        unfinished = self._asked.plan is None and not self._plan_run.complete
-        return Exit.LEFT_UNDONE if unfinished else gravest(plan_statuses(self._plan_run.footer(), exit_code=False))
+            found |= set(apply_statuses(self._carrying.result())) - {
+                Exit.INTERRUPTED
+            }  # by nobody: what is left is told
+        return gravest(found)
 
     def report(self, stopped: str | None) -> dict[str, Any]:
         """Everything that is known, JSON-able. `stopped` says in words why the run ended before it was done."""
@@ -107,45 +110,57 @@ class Run:
             "ended_at": rfc3339(time.time()),
             "stopped": stopped,
             "plan": self._plan_address,
+            "planned_whole": self._saved is not None,
+            "deleted": 0,
         }
-        result = None if self._carrying is None else self._carrying.result()
         if self._plan_run is not None:
             document |= {"scope": msgspec.to_builtins(self._plan_run.header.scope)}
-            document |= {"planned_whole": self._plan_run.complete} | self._plan_run.footer().document()
+            document |= self._plan_run.footer().document()
+        if self._saved is not None:
+            document["summary"] = msgspec.to_builtins(self._saved.summary)
+            detail = self._saved.verdict
+            document["verdict"] = None if detail is None else {"code": Code.LIMIT.value, "detail": detail}
+        result = None if self._carrying is None else self._carrying.result()
         if result is not None:
-            document["apply"] = result.document()
-        if self._world is not None and self._request is not None and self._plan_run is not None:
-            missing = lacking(
-                self._plan_run.footer().coverage, self._request.sources, self._world.allowed_actions, result
-            )
-            document["missing_permissions"] = missing
-            if missing:
-                log.warning("The policy of this identity lacks this statement:\n%s", statement(missing))
+            document |= {"deleted": result.count(Outcome.DELETED), "apply": result.document()}
+        document["missing_permissions"] = self._missing_permissions(result)
         return document
 
     def keep(self, report: Mapping[str, Any]) -> str | None:
         """Write the report to the bucket; its address, None where there is no bucket. Raises `AwsFailure`."""
+        desk = self._desk or self._opened_desk()
+        if desk is None:
+            return None
+        address = desk.put(f"reports/{self.name}.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+        try:
+            if self._cache is not None:
+                self._cache.store()
+        except AwsFailure as failure:
+            log.warning(
+                "What was learned of indexes could not be kept, so that the next run reads them again: %s", failure
+            )
+        return address
+
+    @property
+    def _is_held_whole(self) -> bool:
+        """True where a limit holds the plan."""
+        overridden = self._request is not None and self._request.scope.override_limits
+        return self._saved is not None and self._saved.verdict is not None and not overridden
+
+    def _opened_desk(self) -> Bucket | None:
+        """The bucket, through a session of its own that stays open when the other is closed.
+
+        Its client is made now: when time is short, only the request itself is left to do.
+        """
         if not self._asked.bucket:
             return None
-        session = open_session(self._asked.settings, self._environ)  # the other may be closed
-        bucket = Bucket(_home(session, self._environ), self._asked.bucket)
-        return bucket.put(f"reports/{self.name}.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+        place = _home(open_session(self._asked.settings, self._environ), self._environ)
+        place.client("s3")
+        return Bucket(place, self._asked.bucket)
 
-    @property
-    def deleted(self) -> int:
-        """How many images this run has deleted."""
-        return 0 if self._carrying is None else self._carrying.result().count(Outcome.DELETED)
-
-    @property
-    def _bucket(self) -> Bucket:
+    def _read_plan(self, address: str) -> SavedPlan:
         assert self._session is not None  # noqa: S101 - set by work before anything asks
-        assert self._asked.bucket is not None  # noqa: S101 - likewise
-        return Bucket(_home(self._session, self._environ), self._asked.bucket)
-
-    def _read_plan(self) -> SavedPlan:
-        assert self._session is not None  # noqa: S101 - set by work before anything asks
-        assert self._asked.plan is not None  # noqa: S101 - asked before
-        bucket, key = parse_address(self._asked.plan)
+        bucket, key = parse_address(address)
         content = Bucket(_home(self._session, self._environ), bucket).get(key)
         return read_plan(content.splitlines(keepends=True), time.time())
 
@@ -171,18 +186,23 @@ class Run:
                 return None
             lines.end(footer)
             file.flush()
-            if self._asked.bucket:
-                self._plan_address = self._bucket.put(f"plans/{self.name}.jsonl", Path(file.name))
+            if self._desk is not None:
+                self._plan_address = self._desk.put(f"plans/{self.name}.jsonl", Path(file.name))
         verdict = None if footer.verdict is None else footer.verdict.detail
         return SavedPlan(run.header, tuple(going), footer.summary, verdict)
 
     def _apply(self, world: AwsWorld, request: Request, saved: SavedPlan, stop: Stop) -> None:
+        if stop():
+            self.was_cut = True
+            return
         again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
         self._carrying = begin_apply(world, saved, again, log.info)
         self._carrying.work(stop)
-        self._note(again, request, apply_statuses(self._carrying.result()))
+        result = self._carrying.result()
+        self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0
+        self._note(again, request, apply_statuses(result))
 
     def _begun(self, world: AwsWorld, request: Request) -> PlanRun:
         """A plan of this moment: everything is asked, and what earlier runs left is recalled."""
@@ -198,12 +218,16 @@ class Run:
         """Where the ledger is: where somebody said, else in the bucket of the function, which is all that lasts."""
         return request.scope.state or (f"s3://{self._asked.bucket}/{STATE_PREFIX}" if self._asked.bucket else None)
 
+    def _missing_permissions(self, result: ApplyResult | None) -> list[str]:
+        if self._world is None or self._request is None or self._plan_run is None:
+            return []
+        coverage = self._plan_run.footer().coverage
+        missing = lacking(coverage, self._request.sources, self._world.allowed_actions, result)
+        if missing:
+            log.warning("%s", advice(missing))
+        return missing
+
 
 def _home(session: AwsSession, environ: Mapping[str, str]) -> AwsPlace:
     """Where the bucket is: the region of the function."""
     return AwsPlace(session, environ.get("AWS_REGION") or session.home_region)
-
-
-def not_kept(failure: AwsFailure) -> str:
-    """What the log says where the report could not be written to the bucket."""
-    return f"The report could not be written to the bucket, so it stands here: {failure}"

@@ -1,9 +1,11 @@
 """What an invocation is asked to do: the event, over the environment of the function, over the defaults.
 
 Every member of `config.Settings` can stand in an event under its name (`{"command": "plan", "keep_newest": 20}`)
-and in the environment as `ECRSWEEP_KEEP_NEWEST`, lists with commas between.
+and in the environment as `ECRSWEEP_KEEP_NEWEST`, lists with commas between. A regular expression may have commas of its
+own, so there only one can stand in a text.
 """
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -16,11 +18,27 @@ PREFIX: Final = "ECRSWEEP_"
 BUCKET_VARIABLE: Final = "ECRSWEEP_BUCKET"
 _LISTS: Final = frozenset(
     {
-        "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps", "accept_drops", "repositories", "keep_tags",
-        "keep_tag_regexes",
+        "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps",
+        "accept_drops", "repositories", "keep_tags",
     }
 )  # fmt: skip
+_WHOLE: Final = frozenset({"keep_tag_regexes"})
 _OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url"})
+_KNOWN: Final = frozenset(Settings.__struct_fields__) - _OF_A_MACHINE
+_BESIDE_A_PLAN: Final = frozenset({"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"})
+_OTHER_VARIABLES: Final = frozenset({BUCKET_VARIABLE, "ECRSWEEP_CACHE_DIR", "ECRSWEEP_STATE_DIR"})
+_NARROWING: Final = (
+    "repositories",
+    "keep_tags",
+    "keep_tag_regexes",
+    "pushed_within",
+    "pulled_within",
+    "max_fraction",
+    "max_images",
+    "max_bytes",
+)
+"""What can only keep more."""
+_LIKENESS: Final = 0.75
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -34,35 +52,59 @@ class Asked(msgspec.Struct, frozen=True):
 
 def asked_of(event: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
     """What the event asks for. Raises `BadInput` that names the member: a word that is not known could be a rule misspelt."""
-    known = set(Settings.__struct_fields__) - _OF_A_MACHINE
-    strangers = sorted(set(event) - known - {"command", "plan"})
+    strangers = sorted(set(event) - _KNOWN - {"command", "plan"})
     if strangers:
-        raise BadInput(f"The event has {', '.join(strangers)}: accepted are command, plan, {', '.join(sorted(known))}")
+        raise BadInput(f"The event has {', '.join(strangers)}: accepted are command, plan, {', '.join(sorted(_KNOWN))}")
     command = event["command"]
-    if command not in {"plan", "apply"}:
+    if command not in ("plan", "apply"):  # it may be anything, also what no set can hold
         raise BadInput(f'The command of the event is "{command}": accepted are plan and apply')
     plan = event.get("plan")
-    if plan is not None and (
-        command != "apply"
-        or set(event) - {"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"}
-    ):
+    if not isinstance(plan, str | None):
+        raise BadInput("The plan of the event is the address of an object: s3://BUCKET/KEY")
+    if plan is not None and (command != "apply" or set(event) - _BESIDE_A_PLAN):
         raise BadInput("A saved plan is for the command apply, and has its own scope and rules")
-    given = _of_environment(environ, known) | {name: event[name] for name in known & event.keys()}
+    given = _of_environment(environ) | {name: event[name] for name in _KNOWN & event.keys()}
     return Asked(command, _converted(given), plan, environ.get(BUCKET_VARIABLE) or None)
 
 
-def _of_environment(environ: Mapping[str, str], known: set[str]) -> dict[str, Any]:
-    return {name: environ[PREFIX + name.upper()] for name in known if environ.get(PREFIX + name.upper(), "").strip()}
+def check_without_command(event: Mapping[str, Any]) -> None:
+    """Let pass whatever does not speak of ecrsweep, as the original did. Raises `BadInput` where a command was meant.
+
+    Schedules and consoles send events of many kinds, and the original takes them all for "run".
+    """
+    ours = sorted(event.keys() & (_KNOWN | {"plan"}))
+    ours += difflib.get_close_matches("command", [str(name).lower() for name in event], cutoff=_LIKENESS)
+    if ours:
+        raise BadInput(f'The event has {", ".join(ours)} and no command: accepted is {{"command": "plan"}} or "apply"')
+
+
+def beside_the_original(environ: Mapping[str, str]) -> Settings:
+    """What the variables of ecrsweep keep besides what the original's variables say; nothing where there are none."""
+    given = {name: value for name, value in _of_environment(environ).items() if name in _NARROWING}
+    return _converted({"pulled_within": "0d", "keep_latest": False} | given)
+
+
+def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set, by the names of the settings. A name that is not known could be a rule misspelt."""
+    names = {PREFIX + name.upper(): name for name in _KNOWN}
+    found = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value.strip()}
+    strangers = sorted(found.keys() - names.keys() - _OTHER_VARIABLES)
+    if strangers:
+        raise BadInput(f"The environment has {', '.join(strangers)}: accepted are {', '.join(sorted(names))}")
+    return {names[name]: value for name, value in found.items() if name in names}
 
 
 def _converted(given: Mapping[str, Any]) -> Settings:
-    values = {
-        name: [part.strip() for part in value.split(",") if part.strip()]
-        if name in _LISTS and isinstance(value, str)
-        else value
-        for name, value in given.items()
-    }
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert({name: _listed(name, value) for name, value in given.items()}, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise BadInput(f"The settings of the event or the environment: {error}") from error
+
+
+def _listed(name: str, value: object) -> object:
+    """A list in place of its text."""
+    if isinstance(value, str) and name in _WHOLE:
+        return [value]
+    if isinstance(value, str) and name in _LISTS:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value

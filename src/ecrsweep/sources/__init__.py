@@ -9,10 +9,22 @@ from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
+from ecrsweep.sources.batch import BatchSource
 from ecrsweep.sources.ecs import EcsSource
+from ecrsweep.sources.eventbridge import EventBridgeSource
+from ecrsweep.sources.pipes import PipesSource
+from ecrsweep.sources.scheduler import SchedulerSource
+from ecrsweep.sources.stepfunctions import StepFunctionsSource
 
 GROUP: Final = "ecrsweep.sources"
-OWN: Final[Mapping[str, Callable[[], Source]]] = {"ecs": EcsSource}
+OWN: Final[Mapping[str, Callable[[], Source]]] = {
+    "batch": BatchSource,
+    "ecs": EcsSource,
+    "eventbridge": EventBridgeSource,
+    "pipes": PipesSource,
+    "scheduler": SchedulerSource,
+    "stepfunctions": StepFunctionsSource,
+}
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
 
 
@@ -34,6 +46,11 @@ def installed_sources() -> tuple[Source, ...]:
         if point.name not in found:
             found[point.name] = _loaded(point.name, point.value, point.load)
     return tuple(found[name] for name in sorted(found))
+
+
+def is_own(source: Source) -> bool:
+    """Whether a source is one of this package, however it came to be asked."""
+    return type(source).__module__.startswith(f"{__name__}.")
 
 
 def chosen_sources(with_sources: Sequence[str], options: Sequence[str]) -> tuple[Source, ...]:

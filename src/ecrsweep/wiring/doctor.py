@@ -67,7 +67,7 @@ def examine(session: AwsSession, world: AwsWorld, request: Request, memory: Memo
         simulated=simulated,
         unsimulated=unsimulated,
         exclusions=tuple(_exclusion(world, region, identity.principal) for region in request.scope.regions),
-        manifest_cache=Kept(str(default_cache_file()), counted(world.cache.known(), "manifest")),
+        manifest_cache=Kept(str(default_cache_file()), counted(world.cache.manifests, "manifest")),
         ledger=Kept(memory.location, _ledger(recalled.coverage)),
         ledger_coverage=recalled.coverage,
     )

@@ -1,11 +1,15 @@
-"""Exit statuses, part of the public contract, and which of several wins."""
+"""Exit statuses, part of the public contract, and which of several wins.
+
+`ecrsweep --help` loads this module: what it only names in types is not imported.
+"""
 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ecrsweep.core.document import Footer
-from ecrsweep.core.outcomes import ApplyResult
+if TYPE_CHECKING:
+    from ecrsweep.core.document import Footer
+    from ecrsweep.core.outcomes import ApplyResult
 
 
 class Exit(IntEnum):
@@ -32,7 +36,7 @@ def gravest(found: Iterable[Exit]) -> Exit:
     return next((status for status in _ORDER if status in holding), Exit.DONE)
 
 
-def plan_statuses(footer: Footer, *, exit_code: bool) -> Iterator[Exit]:
+def plan_statuses(footer: "Footer", *, exit_code: bool) -> Iterator[Exit]:
     """What a plan says; candidates count only where they are asked for (`--exit-code`)."""
     if any(entry.is_gap for entry in footer.coverage) or footer.verdict is not None or footer.limited:
         yield Exit.HELD
@@ -40,7 +44,7 @@ def plan_statuses(footer: Footer, *, exit_code: bool) -> Iterator[Exit]:
         yield Exit.CANDIDATES
 
 
-def apply_statuses(result: ApplyResult) -> Iterator[Exit]:
+def apply_statuses(result: "ApplyResult") -> Iterator[Exit]:
     """What an apply says."""
     if result.interrupted:
         yield Exit.INTERRUPTED

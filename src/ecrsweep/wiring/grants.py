@@ -1,4 +1,7 @@
-"""Which permissions a run lacked, as the policy statement that grants them."""
+"""Which permissions a run lacked, as the policy statement that grants them.
+
+It knows the run by its coverage and results; which actions there are, it has from `policies` and the sources.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,28 +12,42 @@ from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import Source
+from ecrsweep.wiring.policies import REGIONS_ACTIONS
 
 _DENIED: Final = "was denied"
-REGIONS_ACTION: Final = "ec2:DescribeRegions"
 
 
 def lacking(
     coverage: Iterable[Coverage], sources: Sequence[Source], allowed: frozenset[str], result: ApplyResult | None = None
 ) -> list[str]:
-    """The IAM actions that the denied parts of a run need and that no call of this run has shown to be granted."""
+    """The IAM actions that were denied, and those that the same parts of a run need and no call has shown to be granted.
+
+    What was denied is lacking even where it was granted for another region or repository.
+    """
     by_name = {source.name: source.actions for source in sources} | {
         REGISTRY_SOURCE: READ_ACTIONS,
-        REGIONS_SOURCE: (REGIONS_ACTION,),
+        REGIONS_SOURCE: REGIONS_ACTIONS,
     }
+    denied: set[str] = set()
     needed: set[str] = set()
     for entry in coverage:
         if entry.is_gap and _DENIED in (entry.error or ""):
-            needed |= {*by_name.get(entry.source, ()), *([entry.action] if entry.action else [])}
+            needed |= set(by_name.get(entry.source, ()))
+            denied |= {entry.action} if entry.action else set()
     if result is not None and any(entry.code == "Denied" for entry in result.results):
-        needed |= set(DELETE_ACTIONS)
-    return sorted(needed - allowed)
+        denied |= set(DELETE_ACTIONS)
+    return sorted(denied | (needed - allowed))
 
 
 def statement(actions: Sequence[str]) -> str:
     """The policy statement that grants these actions."""
     return json.dumps({"Effect": "Allow", "Action": list(actions), "Resource": "*"}, indent=2)
+
+
+def advice(actions: Sequence[str]) -> str:
+    """What to tell whoever lacks these actions: the statement, and where to get all of the policy."""
+    purpose = "apply" if set(actions) & set(DELETE_ACTIONS) else "plan"
+    return (
+        f"The policy of this identity lacks this statement:\n{statement(actions)}\n"
+        f"The whole policy, limited to what a run needs: ecrsweep iam-policy --for {purpose}"
+    )

@@ -15,51 +15,75 @@ from ecrsweep._version import __version__
 from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.session import AwsSession
+from ecrsweep.config import Settings, limits_of, policy_of
 from ecrsweep.core.decisions import Action, Code, Decision
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
 from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure
 from ecrsweep.core.names import EcrReference, parse_reference
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.plan import RepositoryPlan, Summary
-from ecrsweep.core.policy import Policy
+from ecrsweep.core.policy import Limits, Policy
 from ecrsweep.reports.words import coverage_lines, printable
 from ecrsweep.sources import chosen_sources
-from ecrsweep.wiring.exits import Exit, apply_statuses, gravest
-from ecrsweep.wiring.grants import lacking, statement
+from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
+from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.prepare import open_world
 
 DEFAULTS: Final = {"dryrun": "true", "imagestokeep": "100", "region": "None", "ignoretagsregex": "^$"}
 """What the original does when it is told nothing, by the names of its flags."""
 
 _NO_REGION: Final = ("", "None", "all")
+_NO_LIMITS: Final = Limits()
+_NOTHING_BESIDE: Final = Settings(pulled_within="0d", keep_latest=False)
 
 
 class OriginalSettings:
-    """What the original can be told. `regions` None: all."""
+    """What the original can be told, and what may keep images besides. `regions` None: all."""
 
-    def __init__(self, *, regions: tuple[str, ...] | None, dry_run: bool, policy: Policy) -> None:
+    def __init__(
+        self,
+        *,
+        regions: tuple[str, ...] | None,
+        dry_run: bool,
+        policy: Policy,
+        repositories: tuple[str, ...] = ("*",),
+        limits: Limits = _NO_LIMITS,
+    ) -> None:
         self.regions = regions
         self.dry_run = dry_run
         self.policy = policy
+        self.repositories = repositories
+        self.limits = limits
 
 
-def settings_of(values: Mapping[str, str]) -> OriginalSettings:
-    """Settings from their texts. Raises `BadInput`: a dry run that is spelled wrong must not delete, nor seem to have."""
+def settings_of(values: Mapping[str, str], beside: Settings = _NOTHING_BESIDE) -> OriginalSettings:
+    """Settings from their texts. Raises `BadInput`: a dry run that is spelled wrong must not delete, nor seem to have.
+
+    What `beside` keeps is kept too; the original alone knows no limits, no pull times, and every repository.
+    """
     dry_run = {"true": True, "false": False}.get(values["dryrun"].strip().lower())
     if dry_run is None:
         raise BadInput(f'dryrun is "{values["dryrun"]}": accepted are True and False')
     if not values["imagestokeep"].strip().isdigit():
         raise BadInput(f'imagestokeep is "{values["imagestokeep"]}": accepted is a whole number from 0 on')
     named = tuple(region.strip() for region in values["region"].split(",") if region.strip() not in _NO_REGION)
+    more = policy_of(beside)
     policy = Policy(
         name="original",
         newest=int(values["imagestokeep"]),
-        protected_tags=("*latest*",),
-        protected_tag_regexes=(values["ignoretagsregex"],),
-        pulled_within=None,
+        protected_tags=("*latest*", *more.protected_tags),
+        protected_tag_regexes=tuple(dict.fromkeys((values["ignoretagsregex"], *more.protected_tag_regexes))),
+        pushed_within=more.pushed_within,
+        pulled_within=more.pulled_within,
         used_within=None,
     )
-    return OriginalSettings(regions=named or None, dry_run=dry_run, policy=policy)
+    return OriginalSettings(
+        regions=named or None,
+        dry_run=dry_run,
+        policy=policy,
+        repositories=beside.repositories or ("*",),
+        limits=limits_of(beside),
+    )
 
 
 Stopping = Callable[[], AbstractContextManager[Stop]]
@@ -83,7 +107,12 @@ class OriginalRun:
         settings = self._settings
         session = AwsSession(region=settings.regions[0] if settings.regions else None, environ=os.environ)
         self._session, world, sources = session, open_world(session), chosen_sources((), ())
-        scope = Scope(account=session.account, regions=_regions(session, settings.regions))
+        scope = Scope(
+            account=session.account,
+            regions=_regions(session, settings.regions),
+            repositories=settings.repositories,
+            limits=settings.limits,
+        )
         request = Request(scope, (settings.policy,), sources, __version__)
         run = PlanRun(world, request, take_census(world, request, _silent), time.time())
         going = list(_print_plans(run, out_of_time))
@@ -93,9 +122,11 @@ class OriginalRun:
         footer = run.footer()
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
             print(printable(line))
-        statuses = [Exit.HELD] if any(entry.is_gap for entry in footer.coverage) else []
+        statuses = list(plan_statuses(footer, exit_code=False))
+        if footer.verdict is not None:
+            print(f"Held by a limit: {footer.verdict.detail}.")
         result = None
-        if not settings.dry_run and going:
+        if not settings.dry_run and going and footer.verdict is None:
             again = PlanRun(world, request, take_census(world, request, _silent), time.time())
             self._carrying = begin_apply(
                 world, SavedPlan(run.header, tuple(going), footer.summary, None), again, _silent
@@ -107,8 +138,7 @@ class OriginalRun:
             statuses += apply_statuses(result)
         missing = lacking(footer.coverage, sources, world.allowed_actions, result)
         if missing:
-            print("The policy of this identity lacks this statement:")
-            print(statement(missing))
+            print(advice(missing))
         print(_last_line(footer.summary, result, dry_run=settings.dry_run))
         return gravest(statuses)
 

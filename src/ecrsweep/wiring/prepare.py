@@ -47,7 +47,7 @@ def prepare(
     accepts = check_accepted_gaps(settings.accept_gaps)
     drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
     state = check_state(settings.state)
-    _check_names(settings.skip_sources, [source.name for source in installed_sources()])
+    check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
     session = session or open_session(settings, environ)
     scope = Scope(
@@ -105,8 +105,10 @@ def request_of(scope: Scope, policies: tuple[Policy, ...]) -> Request:
     return Request(scope, policies, sources, __version__, given, coverage)
 
 
-def _check_names(skipped: Sequence[str], known: Sequence[str]) -> None:
-    for name in skipped:
+def check_skipped(names: Sequence[str]) -> None:
+    """Raise `BadInput` for a name of --skip-source that no installed source has."""
+    known = [source.name for source in installed_sources()]
+    for name in names:
         if name not in known:
             raise BadInput(f"--skip-source {name}: there is no such source. There are: {', '.join(known)}")
 

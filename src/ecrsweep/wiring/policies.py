@@ -1,0 +1,191 @@
+"""The least IAM policy for a run: a table of what AWS decides each action on, and a pure function over it.
+
+The table follows the service authorization reference, and tests hold it against a copy of that. Nothing here asks AWS.
+https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ecrsweep.aws import bucket
+from ecrsweep.aws.ecr import DELETE_ACTIONS, GUARD_ACTIONS, PREVIEW_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.partitions import main_region
+from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
+from ecrsweep.ports import Source
+from ecrsweep.sources import is_own
+
+Purpose = Literal["plan", "apply", "guard", "guard-preview"]
+Statement = dict[str, Any]
+
+BESIDES_PLAN: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
+    "plan": (),
+    "apply": (("Delete", DELETE_ACTIONS),),
+    "guard": (("Guard", GUARD_ACTIONS),),
+    "guard-preview": (("Guard", GUARD_ACTIONS), ("Preview", PREVIEW_ACTIONS)),
+}
+"""What each purpose needs of the registries besides what a plan needs: statements and their actions."""
+
+MANAGED_POLICY_LIMIT: Final = 6_144
+"""Characters of a managed policy, white space apart. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+
+WITHOUT_PERMISSION: Final = frozenset({"sts:GetCallerIdentity"})
+"""What every identity may do, whatever its policies say."""
+
+REGIONS_ACTIONS: Final = tuple(action for action in SESSION_ACTIONS if action not in WITHOUT_PERMISSION)
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What AWS decides an action on: a word for the names of statements, and the ends of the ARNs.
+
+    In an end, `{repository}` stands for each glob of repositories, `{bucket}` for the name of the bucket.
+    """
+
+    word: str
+    ends: tuple[str, ...] = ()
+
+
+ANYTHING: Final = Kind("")
+"""There is no resource to name: the policy says `*`."""
+
+RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "ec2": {
+        "DescribeRegions": ANYTHING,
+    },
+    "ecr": {
+        "BatchDeleteImage": Kind("Images", ("repository/{repository}",)),
+        "BatchGetImage": Kind("Images", ("repository/{repository}",)),
+        "DescribeImages": Kind("Images", ("repository/{repository}",)),
+        # Asked without names it is decided on repository/*, so anything narrower denies it: aws-amplify/amplify-cli#10828.
+        "DescribeRepositories": Kind("Repositories", ("repository/*",)),
+        "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
+        "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+    },
+    "ecs": {
+        "DescribeServiceDeployments": Kind("ServiceDeployments", ("service-deployment/*", "service/*")),
+        "DescribeServiceRevisions": Kind("ServiceRevisions", ("service-revision/*", "service/*")),
+        "DescribeServices": Kind("Services", ("service/*",)),
+        "DescribeTaskDefinition": ANYTHING,
+        "DescribeTasks": Kind("Tasks", ("task/*",)),
+        "ListClusters": ANYTHING,
+        "ListServiceDeployments": Kind("Services", ("service/*",)),
+        "ListServices": ANYTHING,
+        "ListTaskDefinitions": ANYTHING,
+        # The reference has container instances here, but no call that names none is decided on one: cdklabs/construct-hub#1207.
+        "ListTasks": ANYTHING,
+    },
+    "s3": {
+        "DeleteObject": Kind("Forgotten", ("{bucket}/state/ledger/*",)),
+        "GetObject": Kind("Read", ("{bucket}/plans/*", "{bucket}/state/*")),
+        "ListBucket": Kind("Listed", ("{bucket}",)),
+        "PutObject": Kind("Written", ("{bucket}/plans/*", "{bucket}/reports/*", "{bucket}/state/*")),
+    },
+}
+"""By service and operation. A new source of this package adds its actions here; a test prints the lines that lack."""
+
+_WITHOUT_PLACE: Final = frozenset({"s3"})
+"""Services whose ARNs name neither region nor account."""
+
+_CLASS: Final = re.compile(r"\[!?\]?[^\]]*\]")
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What an identity shall be able to do, and where. Regions None: in any; `*` where account or partition may be any."""
+
+    purpose: Purpose
+    sources: tuple[Source, ...]
+    regions: tuple[str, ...] | None = None
+    consumer_regions: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] = ("*",)
+    account: str = "*"
+    partition: str = "*"
+    bucket: str | None = None
+
+
+def kind_of(action: str) -> Kind:
+    """What AWS decides an action on; anything where the table lacks it, because too narrow would be a denial."""
+    service, _, operation = action.partition(":")
+    return RESOURCES.get(service, {}).get(operation, ANYTHING)
+
+
+def policy_document(wanted: Wanted) -> dict[str, Any]:
+    """The policy that allows what is wanted, and nothing else. Equal wishes give equal documents."""
+    statements = [*_registry(wanted), *_uses(wanted), *_bucket(wanted)]
+    return {"Version": "2012-10-17", "Statement": sorted(statements, key=lambda statement: str(statement["Sid"]))}
+
+
+def iam_glob(pattern: str) -> str:
+    """A glob over repository names as IAM can say it: `[...]` becomes `?`, which may be wider and is never narrower.
+
+    A `$` begins a variable in IAM, so it is written as the variable that stands for it.
+    """
+    return _CLASS.sub("?", pattern).replace("$", "${$}")
+
+
+def _registry(wanted: Wanted) -> Iterator[Statement]:
+    yield from _allowed("FindRegions", REGIONS_ACTIONS, _home(wanted), wanted)
+    yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
+    for name, actions in BESIDES_PLAN[wanted.purpose]:
+        yield from _allowed(name, actions, wanted.regions, wanted)
+
+
+def _uses(wanted: Wanted) -> Iterator[Statement]:
+    own = [source for source in wanted.sources if is_own(source)]
+    everywhere = _actions(source for source in own if not source.about.once)
+    once = _actions(source for source in own if source.about.once)
+    for service in sorted({_service(action) for action in everywhere | once}):
+        word = "".join(part.capitalize() for part in service.split("-"))
+        here = {action for action in everywhere if _service(action) == service}
+        yield from _allowed(f"Uses{word}", here, wanted.consumer_regions, wanted)
+        here = {action for action in once if _service(action) == service}
+        yield from _allowed(f"UsesOnce{word}", here, _home(wanted), wanted)
+    strangers = _actions(source for source in wanted.sources if not is_own(source))
+    if strangers:
+        # Nobody here knows what these are decided on, or where they are asked.
+        yield {"Sid": "UsesOfOthers", "Effect": "Allow", "Action": sorted(strangers), "Resource": "*"}
+
+
+def _bucket(wanted: Wanted) -> Iterator[Statement]:
+    if wanted.bucket is not None:
+        yield from _allowed("Bucket", bucket.ACTIONS, None, wanted)
+
+
+def _home(wanted: Wanted) -> list[str] | None:
+    """Where a run may be at home: in the region of the registry named first, or in the main one if that does not answer."""
+    return None if wanted.regions is None else [*wanted.regions, main_region(wanted.partition)]
+
+
+def _actions(sources: Iterable[Source]) -> set[str]:
+    return {action for source in sources for action in source.actions} - WITHOUT_PERMISSION
+
+
+def _allowed(name: str, actions: Iterable[str], regions: Sequence[str] | None, wanted: Wanted) -> Iterator[Statement]:
+    """A statement for each kind of resource that these actions are decided on, named by `name` and the kind's word."""
+    by_kind: dict[tuple[str, Kind], list[str]] = {}
+    for action in sorted(actions):
+        by_kind.setdefault((_service(action), kind_of(action)), []).append(action)
+    for (service, kind), some in by_kind.items():
+        statement: Statement = {"Sid": f"{name}{kind.word}", "Effect": "Allow", "Action": some, "Resource": "*"}
+        if kind.ends:
+            statement["Resource"] = _arns(service, kind, regions, wanted)
+        elif regions is not None:
+            statement["Condition"] = {"StringEquals": {"aws:RequestedRegion": sorted(set(regions))}}
+        yield statement
+
+
+def _arns(service: str, kind: Kind, regions: Sequence[str] | None, wanted: Wanted) -> list[str]:
+    globs = {"*"} if "*" in wanted.repositories else {iam_glob(pattern) for pattern in wanted.repositories}
+    ends = {
+        end.replace("{bucket}", wanted.bucket or "").replace("{repository}", glob)
+        for end in kind.ends
+        for glob in globs
+    }
+    places = {"::"} if service in _WITHOUT_PLACE else {f"{region}:{wanted.account}:" for region in regions or ("*",)}
+    return sorted(f"arn:{wanted.partition}:{service}:{place}{end}" for place in places for end in ends)
+
+
+def _service(action: str) -> str:
+    return action.partition(":")[0]

@@ -1,0 +1,75 @@
+"""ministack's server, with the resources of calls named as AWS names them. Run by `tests.judge`.
+
+ministack 1.5 decides on the cluster, on the definition, or on nothing, where AWS decides on tasks, services and what hangs
+on them, and on no repository where AWS decides on all. What AWS does: the service authorization reference, and denials
+that people have posted (a call without names: aws-amplify/amplify-cli#10828, cdklabs/construct-hub#1207).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from ministack.core import iam_actions, iam_evaluator
+
+Resources = Callable[[Mapping[str, Any], str], Sequence[str]]
+_SEVERAL: Final = "\n"
+
+
+def _with_services(kind: str, arns: Sequence[str]) -> list[str]:
+    """These deployments or revisions, and the services that they are of: AWS asks for both."""
+    services = {arn.rpartition("/")[0].replace(f":{kind}/", ":service/") for arn in arns}
+    return [*arns, *sorted(services)]
+
+
+def _nothing(asked: Mapping[str, Any], place: str) -> Sequence[str]:
+    return ["*"]
+
+
+AS_AWS: Final[Mapping[str, Resources]] = {
+    "ecr:DescribeRepositories": lambda asked, place: [
+        f"arn:aws:ecr:{place}:repository/{name}" for name in asked.get("repositoryNames", ["*"])
+    ],
+    "ecs:DescribeServiceDeployments": lambda asked, place: _with_services(
+        "service-deployment", asked["serviceDeploymentArns"]
+    ),
+    "ecs:DescribeServiceRevisions": lambda asked, place: _with_services(
+        "service-revision", asked["serviceRevisionArns"]
+    ),
+    "ecs:DescribeServices": lambda asked, place: asked["services"],
+    "ecs:DescribeTaskDefinition": _nothing,
+    "ecs:DescribeTasks": lambda asked, place: asked["tasks"],
+    "ecs:ListServiceDeployments": lambda asked, place: [asked["service"]],
+    "ecs:ListServices": _nothing,
+    "ecs:ListTasks": _nothing,
+}
+"""By action: the resources that AWS decides a call on, from its parameters and "region:account"."""
+
+named_by_ministack = iam_actions.extract_resource_arn
+_enforce = iam_evaluator.enforce
+
+
+def extract_resource_arn(
+    service: str, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any, region: str, account: str
+) -> str:
+    """All resources of a call, a line each."""
+    action = iam_actions.extract_iam_action(service, method, path, headers, body, query)
+    if action not in AS_AWS:
+        return str(named_by_ministack(service, method, path, headers, body, query, region, account))
+    return _SEVERAL.join(AS_AWS[action](json.loads(body), f"{region}:{account}"))
+
+
+def enforce(*arguments: Any, resource_arn: str = "*", **more: Any) -> Any:
+    """The first refusal among all resources of a call."""
+    for arn in resource_arn.split(_SEVERAL):
+        refused = _enforce(*arguments, resource_arn=arn, **more)
+        if refused:
+            return refused
+    return None
+
+
+if __name__ == "__main__":
+    from ministack.app import main
+
+    iam_actions.extract_resource_arn = extract_resource_arn
+    iam_evaluator.enforce = enforce
+    main()

