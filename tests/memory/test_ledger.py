@@ -60,7 +60,7 @@ def test_the_first_run_is_told_that_it_is_the_first(store: StateStore) -> None:
     recalled = Ledger(store, ACCOUNT).recall(NOW)
     assert (recalled.sightings, recalled.counts) == ((), ())
     assert recalled.coverage.status is CoverageStatus.COMPLETE
-    assert recalled.coverage.notes == ("none yet: no earlier run has written one",)
+    assert recalled.coverage.notes == ("no earlier run has written one yet",)
 
 
 def test_segments_are_put_together_and_nothing_changes_by_that(store: StateStore) -> None:

@@ -41,7 +41,7 @@ def test_where_all_works_it_says_so_and_changes_nothing(aws: Emulator, cli: Cli,
     assert "Regions: 3 enabled, 4 not switched on" in shown.out
     assert "Deleting (ecr:BatchDeleteImage): allowed, by the simulation of IAM" in shown.out
     assert "Ledger: " in shown.out
-    assert "none yet" in shown.out
+    assert "no earlier run has written one yet" in shown.out
     assert shown.out.endswith("All that was asked works.\n")
     assert not list((cli.home).rglob("ledger")), "nothing is written down"
     changing = {call.operation for call in aws.calls.log if not call.operation.startswith(("Get", "List", "Describe"))}

@@ -65,7 +65,7 @@ def test_what_ran_at_the_last_run_stays_although_nothing_runs_it_now(aws: Emulat
     runs(aws, f"{repo.uri}:v1")
     first = plan(cli)
     assert (first.status, first.codes(repo.digest_of("v1"))) == (0, {"in_use"})
-    assert ledger_of(first)["notes"] == ["none yet: no earlier run has written one"]
+    assert ledger_of(first)["notes"] == ["no earlier run has written one yet"]
     runs(aws, f"{repo.uri}:v2")
     second = plan(cli)
     assert second.codes(repo.digest_of("v1")) == {"used_recently"}

@@ -187,7 +187,7 @@ def _notes(found: _Reading, sightings: Sequence[Sighting], now: float) -> list[s
     """What people should know of the ledger, in sentences."""
     notes = list(found.refused)
     if not found.files:
-        notes.append("none yet: no earlier run has written one")
+        notes.append("no earlier run has written one yet")
     if found.damaged:
         lines = "1 line is" if len(found.damaged) == 1 else f"{len(found.damaged):,} lines are"
         notes.append(f"{lines} damaged and set aside, the rest was read")
