@@ -24,7 +24,7 @@ def sources_table() -> str:
     for name, make in sorted(OWN.items()):
         source = make()
         about = source.about
-        off = "" if about.by_default else " (with `--with-source` only)"
+        off = "" if about.by_default else f" (with `{about.flag}` only)"
         actions = ", ".join(f"`{action}`" for action in source.actions) or "none"
         calls = about.calls + ("" if about.bulk else " (a call an item)")
         rows.append(f"| `{name}`{off} | {about.system} | {calls} | {actions} | {about.keeps} | {about.unknowable} |")

@@ -12,7 +12,7 @@ from ecrsweep.apply import Carrying
 from ecrsweep.core.counts import with_drops
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan, Scope
-from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Missing
+from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, Missing
 from ecrsweep.core.graph import build_graph
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.ledger import Recollection, history, merged, recent, seen_by_digest, used_recently
@@ -21,6 +21,7 @@ from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import Limits, Policy, governing, matches_any
+from ecrsweep.core.unexplained import repositories_pulled, unexplained
 from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Sighting, Use, UseIndex
 from ecrsweep.ports import ImageStore, Source, World
 
@@ -38,14 +39,12 @@ Stop = Callable[[], bool]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the user asks for. `scope.regions` are the registries; `uses` and `read_files` came from uses files."""
+    """What the user asks for. `scope.regions` are the registries."""
 
     scope: Scope
     policies: tuple[Policy, ...]
     sources: tuple[Source, ...]
     tool_version: str
-    given_uses: tuple[Use, ...] = ()
-    given_coverage: tuple[Coverage, ...] = ()
 
     @property
     def limits(self) -> Limits | None:
@@ -69,7 +68,6 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     """
     scope = request.scope
     regions, coverage = _consumer_regions(world, request)
-    coverage += request.given_coverage
     asked = []
     for source in request.sources:
         for region in [EVERYWHERE] if source.about.once else regions:
@@ -80,13 +78,14 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
                 coverage.append(skipped)
     say(f"Asking {len(asked)} sources in {len(regions)} regions what they use")
     answers = list(world.each(lambda job: _ask(world, *job), asked))
-    uses = [*request.given_uses, *(use for found, _, _ in answers for use in found)]
     coverage += _judged(world, answers)
     if recalled is not None:
         coverage = [*with_drops(coverage, recalled.counts, request.options), recalled.coverage]
+    coverage += (entry for answer in answers for entry in answer.handed_on)
     accepted = tuple(_accepted(entry, scope) for entry in coverage)
+    uses = tuple(use for answer in answers for use in answer.uses)
     remembered = () if recalled is None else recalled.sightings
-    return Census(tuple(uses), tuple(sorted(accepted, key=_coverage_order)), remembered)
+    return Census(uses, tuple(sorted(accepted, key=_coverage_order)), remembered)
 
 
 class PlanRun:
@@ -319,7 +318,41 @@ def _differences(repository: Repository, found: Sequence[Finding], previewed: Ma
             yield f"{repository.uri}@{digest}: {here} by our reading, {there} by the preview of AWS"
 
 
-_Answer = tuple[list[Use], Coverage, bool]
+def unexplained_pulls(world: World, census: Census) -> tuple[list[Use], list[Coverage]]:
+    """The pulls that no other use explains, and which repositories could not be looked into to tell.
+
+    Repositories of other accounts are told by name alone.
+    """
+    pulled = [found for found in repositories_pulled(census.uses) if found.registry.account == world.account]
+    inventories: list[Inventory] = []
+    failures: list[Coverage] = []
+    for answer in world.each(lambda repository: _looked_into(world, repository), pulled):
+        match answer:
+            case Coverage():
+                failures.append(answer)
+            case Inventory():
+                inventories.append(answer)
+                registry = answer.repository.registry
+                failures += (_unread(registry, AwsFailure(gap.error, action=gap.action)) for gap in answer.gaps)
+    return unexplained(census.uses, inventories), failures
+
+
+def _looked_into(world: World, repository: Repository) -> Inventory | Coverage | None:
+    try:
+        return world.image_store(repository.registry.region).inventory(repository.name)
+    except Missing:
+        return None
+    except AwsFailure as failure:
+        return _unread(repository.registry, failure)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What one source said in one region. `closed` tells that every call was refused by the organisation."""
+
+    uses: list[Use]
+    entry: Coverage
+    handed_on: list[Coverage]
+    closed: bool = False
 
 
 def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[Coverage]]:
@@ -350,7 +383,7 @@ def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[C
 def _skipped(world: World, region: str, source: Source, scope: Scope) -> Coverage | None:
     """Why a source is not asked in a region; None where it is. What is off by default and not asked for is not shown."""
     account, service = world.account, source.about.service
-    if source.name in scope.skip_sources:
+    if {source.name, source.name.partition(":")[0]} & set(scope.skip_sources):
         return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="skipped by --skip-source")
     if region != EVERYWHERE and service and not world.offers(service, region):
         return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="not offered in this region")
@@ -358,13 +391,15 @@ def _skipped(world: World, region: str, source: Source, scope: Scope) -> Coverag
 
 
 def _ask(world: World, source: Source, region: str) -> _Answer:
-    """What one source says in one region. The last part tells that every call was refused by the organisation."""
+    """What one source says in one region."""
     found: list[Use] = []
     notes: list[str] = []
+    handed_on: list[Coverage] = []
     account = world.account
 
     def entry(status: CoverageStatus, error: str | None = None, action: str | None = None) -> Coverage:
-        images = len({(use.image, use.digest) for use in found})
+        # Pulls come and go with the days: a source that knows of nothing else never falls silent.
+        images = len({(use.image, use.digest) for use in found if use.pulls is None})
         return Coverage(
             account, region, source.name, status, len(found), error, action=action,
             notes=tuple(dict.fromkeys(notes)), images=images,
@@ -372,23 +407,28 @@ def _ask(world: World, source: Source, region: str) -> _Answer:
 
     try:
         for told in source.uses(world.place(world.home_region if region == EVERYWHERE else region)):
-            if isinstance(told, Note):
-                notes.append(f"{told.workload}: {told.text}" if told.workload else told.text)
-            else:
-                found.append(told)
+            match told:
+                case Note():
+                    notes.append(f"{told.workload}: {told.text}" if told.workload else told.text)
+                case Coverage():
+                    handed_on.append(told)
+                case _:
+                    found.append(told)
     except AwsFailure as failure:
         failed = entry(CoverageStatus.FAILED, str(failure), failure.action)
-        return found, failed, isinstance(failure, ClosedByOrganization)
+        return _Answer(found, failed, handed_on, isinstance(failure, ClosedByOrganization))
+    except BadInput as error:
+        return _Answer(found, entry(CoverageStatus.FAILED, str(error)), handed_on)
     except Exception as error:  # noqa: BLE001 - a source may come from anybody: whatever breaks it is a gap, not "no uses"
         message = f"{source.name} broke on an answer it did not expect: {type(error).__name__}: {error}"
-        return found, entry(CoverageStatus.FAILED, message), False
-    return found, entry(CoverageStatus.COMPLETE), False
+        return _Answer(found, entry(CoverageStatus.FAILED, message), handed_on)
+    return _Answer(found, entry(CoverageStatus.COMPLETE), handed_on)
 
 
 def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
     """The coverage, where a region that the organisation closes for every source is shown as skipped: no gap."""
-    open_regions = {entry.region for _, entry, closed in answers if not closed}
-    candidates = {entry.region for _, entry, _ in answers} - open_regions - {EVERYWHERE}
+    open_regions = {answer.entry.region for answer in answers if not answer.closed}
+    candidates = {answer.entry.region for answer in answers} - open_regions - {EVERYWHERE}
     closed_regions = {region for region in candidates if world.is_closed(region)}
     return [
         msgspec.structs.replace(
@@ -396,7 +436,7 @@ def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
         )
         if entry.region in closed_regions
         else entry
-        for _, entry, _ in answers
+        for entry in (answer.entry for answer in answers)
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the user wrote, made into what the core understands: flags and files to policies, scope and uses.
+"""What the user wrote, made into what the core understands: flags to policies, limits and scope.
 
 Whatever cannot be meant is refused here, in words that name what was found and what is accepted.
 """
@@ -6,17 +6,15 @@ Whatever cannot be meant is refused here, in words that name what was found and 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.policy import Limits, Policy, parse_duration
-from ecrsweep.core.uses import Coverage, CoverageStatus, Use
 
-USES_FORMAT: Final = "ecrsweep.uses/1"
 _S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/].*)?/?")
-_GAP: Final = re.compile(r"(file:[^@/]+|[a-z][a-z0-9_.-]*)(@\d{12})?(/[a-z0-9-]+)?")
+_GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[A-Za-z0-9_.-]+)?(@\d{12})?(/[a-z0-9-]+)?")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regions: tuple[str, ...] = ()
     consumer_regions: tuple[str, ...] = ()
     uses_files: tuple[str, ...] = ()
+    uses_commands: tuple[str, ...] = ()
     skip_sources: tuple[str, ...] = ()
     with_sources: tuple[str, ...] = ()
     source_options: tuple[str, ...] = ()
@@ -84,55 +83,6 @@ def check_state(location: str | None) -> str | None:
     return location
 
 
-def read_uses_files(paths: Sequence[str], account: str) -> tuple[tuple[Use, ...], tuple[Coverage, ...]]:
-    """The uses of all files, and one coverage entry a file. A file that cannot be read is a gap, not an error."""
-    uses: list[Use] = []
-    coverage: list[Coverage] = []
-    for path in paths:
-        source = f"file:{Path(path).name}"
-        try:
-            found, inner = parse_uses_file(Path(path).read_bytes(), path)
-        except (OSError, BadInput) as error:
-            coverage.append(Coverage(account, "all", source, CoverageStatus.FAILED, error=f"{path}: {error}"))
-            continue
-        uses += found
-        images = len({(use.image, use.digest) for use in found})
-        coverage.append(Coverage(account, "all", source, CoverageStatus.COMPLETE, len(found), images=images))
-        coverage += inner
-    return tuple(uses), tuple(coverage)
-
-
-def parse_uses_file(raw: bytes, name: str) -> tuple[list[Use], list[Coverage]]:
-    """The uses in a file of the format `ecrsweep.uses/1`, or a JSON array of image names, and the gaps it carries.
-
-    Raises `BadInput`.
-    """
-    try:
-        document = msgspec.json.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise BadInput(f"not JSON: {error}") from error
-    if isinstance(document, list):
-        return [_bare(entry, name) for entry in document], []
-    if not isinstance(document, dict) or document.get("format") != USES_FORMAT:
-        raise BadInput(f'neither a JSON array of image names nor of the format "{USES_FORMAT}"')
-    try:
-        uses = msgspec.convert(document.get("uses"), list[Use])
-        coverage = msgspec.convert(document.get("coverage", []), list[Coverage])
-    except msgspec.ValidationError as error:
-        raise BadInput(str(error)) from error
-    return uses, [_gap_of(entry) for entry in coverage if entry.trouble is not None]
-
-
-def uses_document(uses: Sequence[Use], coverage: Sequence[Coverage], foreign: int) -> dict[str, Any]:
-    """A uses file as JSON-able data: what a run saw, what it could not see, and how many uses of public images it counted."""
-    return {
-        "format": USES_FORMAT,
-        "uses": [_without_defaults(use) for use in uses],
-        "coverage": [msgspec.to_builtins(entry) for entry in coverage],
-        "foreign_uses": foreign,
-    }
-
-
 def _window(flag: str, text: str | None) -> float | None:
     if text is None:
         return None
@@ -140,24 +90,3 @@ def _window(flag: str, text: str | None) -> float | None:
         return parse_duration(text) or None
     except BadInput as error:
         raise BadInput(f"{flag}: {error}") from error
-
-
-def _gap_of(entry: Coverage) -> Coverage:
-    """What was wrong in the run that wrote the file is a gap of the run that reads it."""
-    return msgspec.structs.replace(entry, status=CoverageStatus.FAILED, error=entry.trouble, drop=None)
-
-
-def _bare(entry: object, name: str) -> Use:
-    if not isinstance(entry, str):
-        raise BadInput(f"an array of image names holds {type(entry).__name__}")
-    return Use(entry, workload=name, source="file")
-
-
-def _without_defaults(use: Use) -> dict[str, Any]:
-    """A use without the fields that say nothing; those of the contract always stand."""
-    fields = msgspec.to_builtins(use)
-    return {
-        key: value
-        for key, value in fields.items()
-        if value not in (None, "", False) or key in {"image", "workload", "source"}
-    }

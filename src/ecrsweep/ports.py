@@ -12,7 +12,7 @@ import msgspec
 
 from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.names import Registry
-from ecrsweep.core.uses import Note, Use
+from ecrsweep.core.uses import Coverage, Note, Use
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,6 +63,9 @@ class Place(Protocol):
     def region(self) -> str:
         """The region's name."""
 
+    def at(self, region: str) -> "Place":
+        """Another region of the same account, for what exists in one region and speaks for several."""
+
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time; sources narrow the type
         """A boto3 client of this place. Its errors must pass through `calling`."""
 
@@ -101,7 +104,9 @@ class About(msgspec.Struct, frozen=True):
     bulk: bool = True
     """False where there is a call an item: slower in large accounts."""
     by_default: bool = True
-    """False where it is asked only with `--with-source`."""
+    """False where it is asked only with `flag`."""
+    flag: str = "--with-source"
+    """What makes it be asked where that is not the default."""
     once: bool = False
     """True where it is asked once an account, not in every region."""
 
@@ -125,8 +130,11 @@ class Source(Protocol):
     def about(self) -> About:
         """What people should know of it."""
 
-    def uses(self, place: Place) -> Iterator[Use | Note]:
-        """Every use in this account and region, and notes of what cannot be known there."""
+    def uses(self, place: Place) -> Iterator[Use | Note | Coverage]:
+        """Every use in this account and region, and notes of what cannot be known there.
+
+        A coverage entry is what another run could not read, where its evidence is handed on.
+        """
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -52,3 +52,11 @@ def test_calls_of_one_service_share_its_bucket_and_regions_do_not() -> None:
 
 def test_what_has_no_known_rate_is_left_to_the_retries() -> None:
     assert taken(10_000, "ecr:DescribeImages") == 0.0
+
+
+def test_where_aws_allows_two_calls_a_second_there_is_no_burst() -> None:
+    waits: list[float] = []
+    pace = Pace(clock=lambda: 100.0, sleep=waits.append)
+    for _ in range(3):
+        pace.wait("cloudtrail:LookupEvents", "us-east-1")
+    assert [round(wait, 2) for wait in waits] == [0.67, 1.33]

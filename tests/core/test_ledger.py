@@ -18,11 +18,12 @@ from ecrsweep.core.ledger import (
     read_lines,
     recent,
     seen_by_digest,
+    seen_in,
     used_recently,
 )
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR
-from ecrsweep.core.uses import Sighting, Use
+from ecrsweep.core.uses import Pulls, Sighting, Use, UseIndex
 from tests.core.worlds import NOW, digest, memories
 
 ACCOUNT = "123456789012"
@@ -158,6 +159,13 @@ def test_what_a_run_sees_by_digest_is_remembered_under_the_plain_name_of_its_reg
         ("", digest(4), "eu-west-1", "arn:d"),
         (uses[5].image, None, "", "arn:f"),
     ]
+
+
+def test_a_pull_was_seen_when_it_was_and_not_when_it_was_read_of() -> None:
+    pulls = Pulls(3, NOW - 20 * DAY, NOW - 9 * DAY)
+    use = Use(f"{HOME.uri}@{IMAGE.digest}", "arn:role/laptop", "cloudtrail", pulls=pulls)
+    found = [*seen_by_digest([use], NOW), *seen_in(HOME, UseIndex([use]).match(HOME, [IMAGE]), NOW)]
+    assert {(one.first_seen, one.last_seen) for one in found} == {(NOW - 20 * DAY, NOW - 9 * DAY)}
 
 
 def test_the_life_of_an_image_that_is_gone_is_told_under_its_digest() -> None:

@@ -284,6 +284,7 @@ def test_the_time_limit_while_planning_deletes_nothing_and_the_next_run_finishes
     assert (report["status"], report["planned_whole"], report["deleted"], report["plan"]) == (4, False, 0, None)
     assert 0 < report["summary"]["repositories"] < 40
     assert len(deployed.keys("plans/")) == plans
+    assert deployed.keys("state/"), "what was learned of the index is not lost"
     aws.faults.clear()
     assert deployed.invoke({"command": "apply"}).answer["deleted"] == 82
     assert index not in repos[0].by_digest

@@ -83,6 +83,16 @@ def test_the_role_may_make_the_calls_that_the_code_makes_and_no_others() -> None
         assert found == ({"delete": set(ecr.DELETE_ACTIONS)} if deletes else {})
 
 
+def test_the_policies_fit_into_a_role() -> None:
+    written = (
+        json.dumps(document, separators=(",", ":")) for document in policies(DELETING.properties("Role")).values()
+    )
+    names_longer_than_here = 700
+    assert sum(map(len, written)) + names_longer_than_here < 10_240, (
+        "the most that a role takes inline: use managed ones"
+    )
+
+
 def test_the_policies_are_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "deploy" / "policies.py"), "--check"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

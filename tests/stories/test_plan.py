@@ -38,7 +38,6 @@ def test_the_table_names_each_repository_and_the_totals(aws: Emulator, cli: Cli)
     assert "2 repositories" in shown.out
     assert "4 images can go" in shown.out
     assert "Asked " in shown.out
-    assert "ecs in 3 regions" in shown.out
     assert "\x1b" not in shown.out
 
 

@@ -1,4 +1,4 @@
-"""A bucket for what must outlive a function: plans, reports, and the manifest cache.
+"""A bucket: for what must outlive a function (plans, reports, the manifest cache), and for what others keep in theirs.
 
 API: https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html
 """
@@ -8,12 +8,14 @@ import re
 import sqlite3
 import tempfile
 import zlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.errors import code_of, translated
-from ecrsweep.core.errors import AwsFailure, BadInput, Missing
+from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
 from ecrsweep.ports import Kept, Place
 
 ACTIONS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
@@ -63,10 +65,21 @@ class Bucket:
 
     def get(self, key: str) -> bytes:
         """The content of an object (GetObject). Raises `Missing`, and `AwsFailure`."""
-        return self.fetch(key).content
+        return self._got(key)[0]
 
-    def fetch(self, key: str) -> Kept:
-        """The content of an object with its ETag (GetObject). Raises `Missing`, and `AwsFailure`."""
+    def get_dated(self, key: str) -> tuple[bytes, float | None]:
+        """The content of an object, and when it was written where S3 says so. Raises `Missing`, and `AwsFailure`."""
+        content, answer = self._got(key)
+        written = answer.get("LastModified")
+        return content, written.timestamp() if isinstance(written, datetime) else None
+
+    def get_version(self, key: str) -> Kept:
+        """The content of an object with its ETag. Raises `Missing`, and `AwsFailure`."""
+        content, answer = self._got(key)
+        with translated("s3:GetObject", self._place.region):
+            return Kept(content, answer["ETag"])
+
+    def _got(self, key: str) -> tuple[bytes, Mapping[str, Any]]:
         try:
             answer = self._call("get_object", Key=key)
         except AwsFailure as failure:
@@ -74,18 +87,39 @@ class Bucket:
                 raise Missing(f"There is no s3://{self.name}/{key}", action=failure.action) from failure
             raise
         with translated("s3:GetObject", self._place.region):
-            return Kept(answer["Body"].read(), answer["ETag"])
+            content: bytes = answer["Body"].read()
+        return content, answer
 
-    def keys(self, prefix: str) -> list[str]:
-        """The keys that begin so (ListObjectsV2), sorted. Raises `AwsFailure`."""
-        found = self._place.pages(
-            "s3", "list_objects_v2", "Contents", absent_is_empty=True, Bucket=self.name, Prefix=prefix
-        )
-        return sorted(entry["Key"] for entry in found)
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """The keys that begin so and come behind `after`, in order (ListObjectsV2). Raises `AwsFailure`."""
+        for page in self._pages(Prefix=prefix, **({"StartAfter": after} if after else {})):
+            yield from (found["Key"] for found in page.get("Contents", ()))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands between `prefix` and the next slash, as prefixes themselves (ListObjectsV2). Raises `AwsFailure`."""
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            yield from (found["Prefix"] for found in page.get("CommonPrefixes", ()))
 
     def remove(self, key: str) -> None:
         """Delete an object; one that is not there is no error (DeleteObject). Raises `AwsFailure`."""
         self._call("delete_object", Key=key)
+
+    def _pages(self, **parameters: object) -> Iterator[dict[str, Any]]:
+        """The pages of a listing. S3 leaves empty lists out, so the count that it tells must agree: silence is not "none"."""
+        action, token = "s3:ListBucket", None
+        while True:
+            page = self._call("list_objects_v2", **parameters, **({"ContinuationToken": token} if token else {}))
+            held = len(page.get("Contents", ())) + len(page.get("CommonPrefixes", ()))
+            if page.get("KeyCount") != held:
+                raise Malformed(
+                    f"{action} of {self.name} tells {page.get('KeyCount')} keys and lists {held}", action=action
+                )
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            if page.get("NextContinuationToken") in {None, token}:
+                raise Malformed(f"{action} of {self.name} says that there is more and not how to get it", action=action)
+            token = page["NextContinuationToken"]
 
     def _call(self, operation: str, **parameters: object) -> dict[str, Any]:
         return self._place.call("s3", operation, Bucket=self.name, **parameters)

@@ -25,6 +25,8 @@ BURSTS: Final[Mapping[str, float]] = {
 """Calls at once, where a service's bucket is known to hold more than a moment of its rate."""
 
 _BURST_SECONDS: Final = 2.0
+_SLOW: Final = 2.0
+"""Where AWS allows so few calls a second, it allows no burst either."""
 
 
 class Pace:
@@ -47,7 +49,7 @@ class Pace:
         with self._lock:
             now = self._clock()
             # The moment at which the bucket is empty again moves on by one token; it may lie a burst in the past.
-            burst = BURSTS.get(name, rate * _BURST_SECONDS) / rate
+            burst = BURSTS.get(name, rate * _BURST_SECONDS if rate > _SLOW else 0.0) / rate
             turn = max(self._free_from.get((region, name), now - burst), now - burst)
             self._free_from[region, name] = turn + 1 / rate
         if turn > now:

@@ -32,6 +32,8 @@ R = TypeVar("R")
 ACTIONS: Final = ("ec2:DescribeRegions", "sts:GetCallerIdentity")
 """What finding out account and regions needs of IAM."""
 
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+_GRANTED_AS: Final = {"s3:ListObjectsV2": "s3:ListBucket"}
 _SIDE_BY_SIDE: Final = 16
 _INSIDE_A_PLACE: Final = 4
 _ATTEMPTS: Final = 5
@@ -234,6 +236,10 @@ class AwsPlace:
         self.account = session.account
         self.region = region
 
+    def at(self, region: str) -> "AwsPlace":
+        """Another region of the same account."""
+        return AwsPlace(self._session, region)
+
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
         """The boto3 client of a service here."""
         return self._session.client(service, self.region)
@@ -334,7 +340,8 @@ class AwsWorld:
 
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
     """The IAM action of a call by its Python name: `ecs:ListTasks` for `list_tasks`."""
-    return f"{client.meta.service_model.signing_name}:{client.meta.method_to_api_mapping[operation]}"
+    action = f"{client.meta.service_model.signing_name}:{client.meta.method_to_api_mapping[operation]}"
+    return _GRANTED_AS.get(action, action)
 
 
 def _tokens(client: Any, operation: str) -> tuple[str, str]:  # noqa: ANN401 - botocore builds clients at run time

@@ -31,7 +31,7 @@ class BucketState:
     def names(self, under: str) -> Sequence[str]:
         """The names in this folder, sorted. Raises `StateFailure`."""
         with _told():
-            return [key.removeprefix(self._prefix) for key in self._bucket.keys(self._prefix + under)]
+            return sorted(key.removeprefix(self._prefix) for key in self._bucket.keys(self._prefix + under))
 
     def read(self, names: Sequence[str]) -> Iterator[Kept | None]:
         """What is under each name, None where there is nothing (any more). Raises `StateFailure`."""
@@ -56,7 +56,7 @@ class BucketState:
 
     def _read(self, name: str) -> Kept | None:
         try:
-            return self._bucket.fetch(self._prefix + name)
+            return self._bucket.get_version(self._prefix + name)
         except Missing:
             return None
 

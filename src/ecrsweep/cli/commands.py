@@ -34,7 +34,10 @@ _evidence = _all_of(
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
                  help="Ask only here what is in use; repeatable. Default: all enabled regions."),
     click.option("--uses-file", "uses_files", multiple=True, metavar="FILE",
-                 help="Further images in use: a uses file or a JSON list of names; repeatable."),
+                 help="Further images in use: a uses file, a JSON or plain list of names; a path, s3://... or - for "
+                      "standard input; repeatable."),
+    click.option("--uses-command", "uses_commands", multiple=True, metavar="CMD",
+                 help="Further images in use: what this command prints, in the same forms; run without a shell; repeatable."),
     click.option("--skip-source", "skip_sources", multiple=True, metavar="NAME",
                  help="Do not ask this source; repeatable. Shown as skipped."),
     click.option("--with-source", "with_sources", multiple=True, metavar="NAME",
@@ -131,6 +134,11 @@ def apply(context: click.Context, /, file: str | None, **flags: Any) -> int:  # 
 @_output
 @click.option("--save", metavar="FILE", help="Write a uses file, for --uses-file of another run.")
 @click.option("--history", metavar="IMAGE", help="Show who was seen using one image, first and last when, by all runs.")
+@click.option(
+    "--unexplained",
+    is_flag=True,
+    help="Only pulls by somebody of whom no other source knows; asks the source cloudtrail.",
+)
 def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Show the images in use, and who uses them.
 

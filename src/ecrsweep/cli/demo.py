@@ -76,6 +76,7 @@ def _stay(environ: dict[str, str]) -> None:
         "  ecrsweep plan --save plan.jsonl\n"
         "  ecrsweep explain payments/api:1.12.0\n"
         "  ecrsweep uses\n"
+        "  ecrsweep uses --unexplained\n"
         "  ecrsweep apply plan.jsonl",
         flush=True,
     )

@@ -12,11 +12,11 @@ import msgspec
 from rich.console import Console
 
 from ecrsweep._version import __version__
-from ecrsweep.app import PlanRun, Request, apply, explain, take_census
+from ecrsweep.app import PlanRun, Request, apply, explain, take_census, unexplained_pulls
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.voice import Voice
-from ecrsweep.config import Settings, uses_document
+from ecrsweep.config import Settings
 from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import (
     Footer,
@@ -34,7 +34,9 @@ from ecrsweep.core.names import EcrReference, Registry, parse_own_reference
 from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
 from ecrsweep.core.plan import Explanation
 from ecrsweep.core.times import rfc3339
+from ecrsweep.core.unexplained import unexplained_document
 from ecrsweep.core.uses import Census, Coverage, Sighting
+from ecrsweep.core.uses_file import uses_document
 from ecrsweep.reports import PlanReport
 from ecrsweep.reports.json import (
     HISTORY_FORMAT,
@@ -44,8 +46,16 @@ from ecrsweep.reports.json import (
     write_document,
     write_lines,
 )
-from ecrsweep.reports.table import ApplyTable, PlanTable, UsesTable, console, show_explanation, show_history
-from ecrsweep.reports.words import counted, coverage_lines, size
+from ecrsweep.reports.table import (
+    ApplyTable,
+    PlanTable,
+    UnexplainedTable,
+    UsesTable,
+    console,
+    show_explanation,
+    show_history,
+)
+from ecrsweep.reports.words import counted, coverage_lines, printable, size
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.files import written_whole
 from ecrsweep.wiring.grants import advice, lacking
@@ -53,6 +63,9 @@ from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import ALL_REGIONS, open_session, prepare, reopen
 
 Flags = dict[str, Any]
+
+WHO_PULLS: Final = "cloudtrail"
+"""The source that tells of every pull who made it."""
 
 
 def run_plan(flags: Flags) -> int:
@@ -93,6 +106,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     else:
         world, request, saved = _read_saved(file, flags, typed)
         memory = _memory(world, request)
+        _say_what_the_plan_reads(saved, voice)
         goes_on = saved.verdict is None or request.scope.override_limits
         status = Exit.DONE if goes_on else Exit.HELD
         if not goes_on:
@@ -121,16 +135,23 @@ def run_uses(flags: Flags) -> int:
     if flags["history"]:
         return run_history(flags["history"], flags)
     voice = Voice(flags)
+    if flags["unexplained"]:
+        flags = _asking_who_pulls(flags)
     world, request = prepared(flags)
     memory = _memory(world, request)
     with voice.working("Reading what is in use"):
         run = _begun(world, request, memory, voice)
     census = run.census
-    document = uses_document(census.uses, census.coverage, run.index.foreign)
+    document = uses_document(
+        census.uses, census.coverage, run.index.foreign, account=world.account, created_at=time.time()
+    )
     if flags["save"]:
         with written_whole(flags["save"]) as out:
             write_document(out, document)
-    if flags["output"] == "json":
+    status = Exit.HELD if census.gaps else Exit.DONE
+    if flags["unexplained"]:
+        status = _show_unexplained(world, census, flags, voice)
+    elif flags["output"] == "json":
         write_document(sys.stdout.buffer, document)
     elif flags["output"] == "jsonl":
         write_lines(sys.stdout.buffer, document["uses"])
@@ -138,7 +159,6 @@ def run_uses(flags: Flags) -> int:
         lines = coverage_lines(census.coverage, run.index.foreign)
         UsesTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"]).show(census.uses, lines)
     sys.stdout.flush()
-    status = Exit.HELD if census.gaps else Exit.DONE
     memory.note(run, request, [status])
     memory.write(voice.warn)
     return status
@@ -146,8 +166,10 @@ def run_uses(flags: Flags) -> int:
 
 def run_history(image: str, flags: Flags) -> int:
     """`ecrsweep uses --history IMAGE`."""
-    if flags["save"]:
-        raise BadInput("--history shows what is remembered of one image, and makes no uses file: leave --save out")
+    if flags["save"] or flags["unexplained"]:
+        raise BadInput(
+            "--history shows what is remembered of one image: --save and --unexplained have no place beside it"
+        )
     voice = Voice(flags)
     session = open_session(_settings(flags), dict(os.environ))
     asked = _asked_image(image, session, flags)
@@ -167,6 +189,27 @@ def run_history(image: str, flags: Flags) -> int:
         else:
             write_lines(sys.stdout.buffer, rows)
     return Exit.DONE
+
+
+def _asking_who_pulls(flags: Flags) -> Flags:
+    """The flags with the source that knows who pulls."""
+    if WHO_PULLS in flags["skip_sources"]:
+        raise BadInput(f"--unexplained needs the source {WHO_PULLS}, and --skip-source leaves it out")
+    return flags | {"with_sources": tuple(dict.fromkeys((*flags["with_sources"], WHO_PULLS)))}
+
+
+def _show_unexplained(world: AwsWorld, census: Census, flags: Flags, voice: Voice) -> Exit:
+    with voice.working("Reading what the repositories hold"):
+        found, failures = unexplained_pulls(world, census)
+    coverage = (*census.coverage, *failures)
+    document = unexplained_document(found, coverage, world.account, time.time())
+    if flags["output"] == "json":
+        write_document(sys.stdout.buffer, document)
+    elif flags["output"] == "jsonl":
+        write_lines(sys.stdout.buffer, document["unexplained"])
+    else:
+        UnexplainedTable(console(sys.stdout, flags["color"])).show(found, coverage_lines(coverage, 0))
+    return Exit.HELD if any(entry.is_gap for entry in coverage) else Exit.DONE
 
 
 def run_explain(image: str, flags: Flags) -> int:
@@ -353,6 +396,16 @@ def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Req
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
     return (*reopen(saved, _settings(flags), dict(os.environ)), saved)
+
+
+def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
+    """A plan comes from others: what it makes this machine read is told before it is done."""
+    scope = saved.header.scope
+    exports = [option for option in scope.source_options if option.startswith(f"{WHO_PULLS}.export=")]
+    if scope.uses_files or exports:
+        voice.warn(printable(f"Read again, because the plan rests on it: {', '.join((*scope.uses_files, *exports))}"))
+    for command in scope.uses_commands:
+        voice.warn(printable(f"The plan rests on a command, which runs only if it is given again: {command}"))
 
 
 def _confirmed(saved: SavedPlan) -> bool:

@@ -74,6 +74,9 @@ def _pipe_closed() -> int:
 
 def _leave_now() -> int:
     """Threads may wait for AWS for a minute: what they read is not needed any more."""
+    commands = sys.modules.get("ecrsweep.sources.command")
+    if commands is not None:
+        commands.kill_running()
     print("Interrupted. Nothing was deleted.", file=sys.stderr)
     sys.stderr.flush()
     os._exit(Exit.INTERRUPTED)

@@ -70,14 +70,14 @@ def _drop(then: Count, now: Count) -> str | None:
     """In words, how suspiciously little is told now; None where it is enough.
 
     Tasks come and go with the time of day; what they run is what matters. So "fewer than half" is asked of the images that
-    the uses name, and not where there were few uses.
+    the uses name, and not where there were few uses. Pulls name none: they come and go with the days.
     """
     shrunk = 2 * now.images < then.images and then.uses >= FEW
-    if not then.uses or not (now.uses == 0 or shrunk):
+    if not then.images or not (now.images == 0 or shrunk):
         return None
     where = "" if now.region == "all" else f" in {now.region}"
     had = f"{now.source}{where} had {_uses(then)} at the last accepted run ({rfc3339(then.at)})"
-    return f"{had}, now {_uses(now) if now.uses else 'none'}"
+    return f"{had}, now {_uses(now) if now.images else 'none'}"
 
 
 def _uses(count: Count) -> str:

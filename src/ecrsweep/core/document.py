@@ -37,6 +37,7 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept_gaps: tuple[str, ...] = ()
     accept_drops: tuple[str, ...] = ()
     uses_files: tuple[str, ...] = ()
+    uses_commands: tuple[str, ...] = ()
     limits: Limits = Limits()
     override_limits: bool = False
     state: str | None = None

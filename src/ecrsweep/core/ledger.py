@@ -67,18 +67,30 @@ def seen_in(repository: Repository, matched: Matched, now: float) -> Iterator[Si
     """What a run saw of a repository: each image that some use means, under its digest."""
     for digest, matches in matched.found.items():
         for match in matches:
+            first, last = _when(match.use, now)
             yield Sighting(
-                f"{repository.uri}@{digest}", match.use.described, match.use.source, now, now, possible=match.possible
+                f"{repository.uri}@{digest}",
+                match.use.described,
+                match.use.source,
+                first,
+                last,
+                possible=match.possible,
             )
 
 
 def seen_by_digest(uses: Iterable[Use], now: float) -> Iterator[Sighting]:
     """What a run saw by digest, whether it read the registry or not. A tag alone says nothing without one."""
     for use in uses:
+        first, last = _when(use, now)
         if use.anywhere and use.digest:
-            yield Sighting("", use.described, use.source, now, now, use.digest, use.region)
+            yield Sighting("", use.described, use.source, first, last, use.digest, use.region)
         for image in _by_digest(use.image, use.digest):
-            yield Sighting(image, use.described, use.source, now, now)
+            yield Sighting(image, use.described, use.source, first, last)
+
+
+def _when(use: Use, now: float) -> tuple[float, float]:
+    """When a use was seen: now, but for pulls, which were when they were."""
+    return (now, now) if use.pulls is None else (use.pulls.first, use.pulls.last)
 
 
 @lru_cache(maxsize=65_536)

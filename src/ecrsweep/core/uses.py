@@ -22,6 +22,21 @@ from ecrsweep.core.names import (
 )
 
 
+class Pulls(msgspec.Struct, frozen=True, gc=False):
+    """How often, when and from where one principal pulled one image, as a log of calls tells it.
+
+    `first` and `last` in seconds since the epoch; `address` and `agent` are those of the last. `error` is the code by which AWS
+    refused, None for pulls that succeeded.
+    """
+
+    times: int
+    first: float
+    last: float
+    address: str = ""
+    agent: str = ""
+    error: str | None = None
+
+
 class Use(msgspec.Struct, frozen=True, gc=False):
     """The fact that one workload refers to one image name.
 
@@ -29,7 +44,7 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     the moment at which a workload that is known by a tag alone had its tag resolved: None, None for a
     workload that resolves its name when it starts, such as a task definition. `ended` marks a
     workload that will not pull again. `anywhere` tells that `digest` counts in every repository of `region`, because the
-    workload does not say in which it is.
+    workload does not say in which it is. `pulls` stands where the use is known by nothing but these.
     """
 
     image: str
@@ -43,6 +58,7 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     resolved_until: float | None = None
     ended: bool = False
     anywhere: bool = False
+    pulls: Pulls | None = None
 
     @property
     def described(self) -> str:
@@ -95,8 +111,8 @@ class Coverage(msgspec.Struct, frozen=True):
 
     `error` is a sentence: why it failed, or by whom it was skipped. `accepted` is True where the user
     named this gap as acceptable. `action` is the IAM action that was refused, where one was. `notes` are what the
-    source could not know although it was read. `images` counts the distinct names in `uses`. `drop` is a sentence where
-    a source that was read told suspiciously little.
+    source could not know although it was read. `images` counts the distinct names in `uses`, but for those known by pulls
+    alone. `drop` is a sentence where a source that was read told suspiciously little.
     """
 
     account: str

@@ -20,6 +20,8 @@ class Call:
     """How the service is spoken to, where it speaks JSON and is not answered by the emulator's own ECR and ECS."""
     scripted: bool = field(default=False, compare=False, repr=False)
     """Whether a script answers it."""
+    agent: str = field(default="", compare=False)
+    """What the caller says that it is."""
 
 
 class Calls:

@@ -80,8 +80,9 @@ def _data(emulator: Emulator, now: datetime) -> Repository:
     for build, pushed in _builds(now, 12, 400):
         digest = notebooks.push_image((f"2025.{build}",), pushed_at=pushed, size=2_300 * _MB)
         if build == 2:  # noqa: PLR2004 - any will do
-            # Somebody still pulls it, and no API knows who.
+            # Somebody still pulls it, and no inventory knows who: CloudTrail does.
             notebooks.pull(digest, at=now - timedelta(days=4))
+            emulator.trail.pull(notebooks, tag=f"2025.{build}", by="user/dana", at=now - timedelta(days=4))
     return etl
 
 

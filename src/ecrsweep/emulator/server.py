@@ -1,6 +1,6 @@
 """The HTTP front of the emulated AWS: who asks what, of which account and region, and what goes wrong on the way.
 
-ECR and ECS are answered here, with the few calls by which a client finds out who and where it is; every other service goes
+ECR, ECS and CloudTrail are answered here, with the few calls by which a client finds out who and where it is; every other service goes
 to moto, in this process, which is imported when the first such call comes. Responses carry the emulated clock's
 `Date`, because clients compare it with pull times.
 """
@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape
 
 from ecrsweep.emulator.calls import Call, Calls
 from ecrsweep.emulator.clock import Clock
+from ecrsweep.emulator.cloudtrail import TrailState
 from ecrsweep.emulator.ecr import EcrApi
 from ecrsweep.emulator.ecs import EcsState
 from ecrsweep.emulator.errors import AwsError
@@ -42,7 +43,11 @@ OPT_IN_REGIONS: Final = ("af-south-1", "ap-east-1", "eu-south-1", "me-south-1")
 
 _SCOPE: Final = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
-_TARGETS: Final = {"AmazonEC2ContainerRegistry_V20150921": "ecr", "AmazonEC2ContainerServiceV20141113": "ecs"}
+_TARGETS: Final = {
+    "AmazonEC2ContainerRegistry_V20150921": "ecr",
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
+}
 _OWN: Final = frozenset(_TARGETS.values())
 _MOTO_ITSELF: Final = frozenset({"moto.core.models"})
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
@@ -108,6 +113,7 @@ class Emulator:
         """What SimulatePrincipalPolicy says of actions, others are allowed; None where nobody may ask."""
         self.ecr = EcrState(self.clock, self.account, self.region)
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
+        self.trail = TrailState(self.clock, self.account)
         self.scripts = Scripts(self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
         self._throttles = Throttles()
@@ -214,10 +220,16 @@ class Emulator:
         refused = {digest: code for fault in faults for digest, code in fault.failures.items()}
         if refused and call.operation == "BatchDeleteImage":
             return self._ecr_api.delete_refusing(call.account, call.region, call.parameters, refused)
-        api = self._ecr_api if call.service == "ecr" else self.ecs
-        operate = api.operation(call.operation)
+        apis: dict[str, EcrApi | EcsState | TrailState] = {
+            "ecr": self._ecr_api,
+            "ecs": self.ecs,
+            "cloudtrail": self.trail,
+        }
+        operate = apis[call.service].operation(call.operation)
         if operate is None:
             raise AwsError("UnknownOperationException", f"{call.operation} is not known here")
+        if (call.service, call.operation) == ("ecr", "BatchGetImage"):
+            self.trail.called(call.account, call.region, call.operation, call.parameters, call.agent, None)
         return operate(call.account, call.region, call.parameters)
 
     def _understood(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Call:
@@ -226,9 +238,10 @@ class Emulator:
         key = _KEY.fullmatch(signed["key"]) if signed else None
         account = key[1] if key and key[1] in self.accounts else self.account
         region = signed["region"] if signed else self.region
-        prefix, _, operation = headers.get("x-amz-target", "").partition(".")
+        prefix, _, operation = headers.get("x-amz-target", "").rpartition(".")
         if prefix in _TARGETS:
-            return Call(_TARGETS[prefix], operation, account, region, json.loads(body or b"{}"))
+            parameters = json.loads(body or b"{}")
+            return Call(_TARGETS[prefix], operation, account, region, parameters, agent=headers.get("user-agent", ""))
         service = signed["service"] if signed else "unknown"
         for wire in self.scripts.wires(service):
             meant = wire.operation_of(method, path, headers.get("x-amz-target", ""))

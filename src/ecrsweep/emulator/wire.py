@@ -46,7 +46,7 @@ class Wire:
     def operation_of(self, method: str, address: str, target: str) -> str | None:
         """The operation that a request means; None where it means none of this service."""
         if not self._rest:
-            prefix, _, name = target.partition(".")
+            prefix, _, name = target.rpartition(".")  # the prefix itself may have dots
             return name if prefix == self.model.metadata.get("targetPrefix") else None
         found = self._matched(method, address)
         return None if found is None else found[0].operation

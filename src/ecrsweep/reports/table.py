@@ -18,6 +18,7 @@ from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
 from ecrsweep.core.plan import Explanation, RepositoryPlan, Summary
 from ecrsweep.core.policy import Policy, format_duration
 from ecrsweep.core.times import rfc3339
+from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 
@@ -215,6 +216,49 @@ class UsesTable:
 def line_style(line: str) -> str:
     """What holds a run stands out among the lines of coverage."""
     return "bold red" if line.startswith(("GAP:", "DROP:")) else ""
+
+
+class UnexplainedTable:
+    """Who pulls what no other source explains, for people."""
+
+    def __init__(self, out: Console) -> None:
+        """Write to `out`."""
+        self._out = out
+
+    def show(self, uses: Sequence[Use], coverage: Sequence[str]) -> None:
+        """A line a principal and image, then what was asked."""
+        if uses:
+            self._out.print(_pull_table(uses))
+            self._out.print()
+        for line in coverage:
+            self._out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
+        images = len({use.image for use in uses})
+        found = f"{counted(images, 'image')} pulled by somebody of whom no other source knows."
+        self._out.print(Text(found if uses else "Every pull is explained by another source.", style="bold"))
+
+
+def _pull_table(uses: Iterable[Use]) -> Table:
+    """Long names are folded, never cut: a principal that cannot be told from another is no answer."""
+    table = _borderless()
+    for name in ("PRINCIPAL", "REPOSITORY", "IMAGE"):
+        table.add_column(name, overflow="fold", min_width=_SHORT_DIGEST)
+    table.add_column("TIMES", justify="right", no_wrap=True, min_width=5)
+    table.add_column("LAST", no_wrap=True, min_width=20)
+    table.add_column("FROM", overflow="fold")
+    rows = [unexplained_row(use) for use in uses]
+    many = len({row["account"] for row in rows}) > 1
+    for row in rows:
+        place = f"{row['account']}/{row['region']}" if many else row["region"]
+        image = [row["tag"], (row["digest"] or "")[:_SHORT_DIGEST], f"({row['error']})" if row["error"] else ""]
+        table.add_row(
+            printable(row["principal"]),
+            printable(f"{place} {row['repository']}" if row["repository"] else row["image"]),
+            printable(" ".join(filter(None, image))),
+            f"{row['times']:,}",
+            row["last_at"],
+            printable(", ".join(dict.fromkeys(filter(None, (row["address"], row["user_agent"]))))),
+        )
+    return table
 
 
 def show_explanation(out: Console, found: Explanation) -> None:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ecrsweep.core.errors import AwsFailure, EcrsweepError, PlanExpired
+from ecrsweep.core.errors import EcrsweepError, PlanExpired
 from ecrsweep.serverless.deadline import FOR_THE_LOG, Deadline, OutOfTime
 from ecrsweep.serverless.run import Run
 from ecrsweep.serverless.settings import asked_of, beside_the_original, check_without_command
@@ -74,7 +74,7 @@ def _told(run: Run, status: Exit, stopped: str | None, deadline: Deadline) -> di
     address = None
     try:
         address = deadline.run(lambda: run.keep(report), leaving=FOR_THE_LOG)
-    except (AwsFailure, OutOfTime) as failure:
+    except EcrsweepError as failure:
         log.error("The report could not be written to the bucket, so it stands here: %s", failure)  # noqa: TRY400 - the sentence says all
         status = status if status is not Exit.DONE else Exit.ERROR
         stopped = stopped or f"the report could not be written to the bucket: {failure}"

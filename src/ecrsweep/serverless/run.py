@@ -94,9 +94,8 @@ class Run:
         if self._plan_run is not None:
             found |= set(plan_statuses(self._plan_run.footer(), exit_code=False))
         if self._carrying is not None:
-            found |= set(apply_statuses(self._carrying.result())) - {
-                Exit.INTERRUPTED
-            }  # by nobody: what is left is told
+            # Nobody interrupts a function: what is left is told.
+            found |= set(apply_statuses(self._carrying.result())) - {Exit.INTERRUPTED}
         return gravest(found)
 
     def report(self, stopped: str | None) -> dict[str, Any]:

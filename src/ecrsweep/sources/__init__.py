@@ -3,15 +3,18 @@
 A third party adds a source by installing a package that registers one in the group.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Final, Protocol, cast
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.ports import Source
 from ecrsweep.sources.batch import BatchSource
+from ecrsweep.sources.cloudtrail import CloudTrailSource
+from ecrsweep.sources.command import CommandSource
 from ecrsweep.sources.ecs import EcsSource
 from ecrsweep.sources.eventbridge import EventBridgeSource
+from ecrsweep.sources.file import FileSource
 from ecrsweep.sources.pipes import PipesSource
 from ecrsweep.sources.scheduler import SchedulerSource
 from ecrsweep.sources.stepfunctions import StepFunctionsSource
@@ -19,13 +22,19 @@ from ecrsweep.sources.stepfunctions import StepFunctionsSource
 GROUP: Final = "ecrsweep.sources"
 OWN: Final[Mapping[str, Callable[[], Source]]] = {
     "batch": BatchSource,
+    "cloudtrail": CloudTrailSource,
+    "command": CommandSource,
     "ecs": EcsSource,
     "eventbridge": EventBridgeSource,
+    "file": FileSource,
     "pipes": PipesSource,
     "scheduler": SchedulerSource,
     "stepfunctions": StepFunctionsSource,
 }
 """Those of this package, by name: they are asked even where its metadata is not at hand (a zip put together by hand)."""
+
+_NAMED_BY_FLAGS: Final = ("command", "file")
+"""Those of which there is one for each command or file that is named, and none by itself."""
 
 
 class Adjustable(Protocol):
@@ -63,10 +72,31 @@ def chosen_sources(with_sources: Sequence[str], options: Sequence[str]) -> tuple
     for name in (*with_sources, *given):
         if name not in installed:
             raise BadInput(f"There is no source {name}. There are: {', '.join(installed)}")
+    for name in set(with_sources) & set(_NAMED_BY_FLAGS):
+        raise BadInput(f"The source {name} is asked with {installed[name].about.flag}, which says what to read")
     return tuple(
         _adjusted(source, given.get(name, {}))
         for name, source in installed.items()
-        if source.about.by_default or name in with_sources or name in given
+        if name not in _NAMED_BY_FLAGS and (source.about.by_default or name in with_sources or name in given)
+    )
+
+
+def named_sources(
+    files: Sequence[str], commands: Sequence[str], options: Sequence[str], *, allowed: Container[str]
+) -> tuple[Source, ...]:
+    """A source for each file and each command, with their options. A command that is not in `allowed` will not run.
+
+    Raises `BadInput` for an option that does not exist, and for a command that is not made of words.
+    """
+    given = _options_by_source(options)
+    file, command = FileSource(), CommandSource()
+    if "file" in given:
+        file = file.with_options(given["file"])
+    if "command" in given:
+        command = command.with_options(given["command"])
+    return (
+        *(file.of(path) for path in files),
+        *(command.of(words, allowed=words in allowed) for words in commands),
     )
 
 

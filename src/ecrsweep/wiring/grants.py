@@ -31,9 +31,9 @@ def lacking(
     denied: set[str] = set()
     needed: set[str] = set()
     for entry in coverage:
-        if entry.is_gap and _DENIED in (entry.error or ""):
+        if entry.is_gap and entry.action and _DENIED in (entry.error or ""):
             needed |= set(by_name.get(entry.source, ()))
-            denied |= {entry.action} if entry.action else set()
+            denied.add(entry.action)
     if result is not None and any(entry.code == "Denied" for entry in result.results):
         denied |= set(DELETE_ACTIONS)
     return sorted(denied | (needed - allowed))

@@ -1,6 +1,6 @@
 """From what the user asks for to the world it is asked of: session, regions, sources, policies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,11 +10,12 @@ from ecrsweep._version import __version__
 from ecrsweep.app import Request
 from ecrsweep.aws.cache import ManifestCache, default_cache_file
 from ecrsweep.aws.session import AwsSession, AwsWorld
-from ecrsweep.config import Settings, check_accepted_gaps, check_state, limits_of, policy_of, read_uses_files
+from ecrsweep.config import Settings, check_accepted_gaps, check_state, limits_of, policy_of
 from ecrsweep.core.document import SavedPlan, Scope
 from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
 from ecrsweep.core.policy import Policy
-from ecrsweep.sources import chosen_sources, installed_sources
+from ecrsweep.sources import chosen_sources, installed_sources, named_sources
+from ecrsweep.sources.file import STANDARD_INPUT
 
 ALL_REGIONS: Final = "all"
 
@@ -49,6 +50,7 @@ def prepare(
     state = check_state(settings.state)
     check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
+    named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
     session = session or open_session(settings, environ)
     scope = Scope(
         account=session.account,
@@ -60,18 +62,21 @@ def prepare(
         source_options=settings.source_options,
         accept_gaps=accepts,
         accept_drops=drops,
-        uses_files=tuple(str(Path(path).absolute()) for path in settings.uses_files),
+        uses_files=tuple(_from_anywhere(path) for path in settings.uses_files),
+        uses_commands=settings.uses_commands,
         limits=limits,
         override_limits=settings.override_limits,
         state=state,
     )
-    return open_world(session), request_of(scope, policies)
+    return open_world(session), request_of(scope, policies, allowed=settings.uses_commands)
 
 
 def reopen(
     saved: SavedPlan, settings: Settings, environ: Mapping[str, str], session: AwsSession | None = None
 ) -> tuple[AwsWorld, Request]:
-    """The world and the request that a saved plan was made for; of the settings only session, state, gaps and limits count.
+    """The world and the request that a saved plan was made for; of the settings only session, state, gaps, limits and commands count.
+
+    A command of the plan runs only if the settings name it too; others that they name are asked besides.
 
     Raises `PlanForeign` where the credentials are of another account, and `PlanUnreadable` where the plan names images
     outside its own scope.
@@ -94,15 +99,21 @@ def reopen(
         accept_drops=tuple(dict.fromkeys((*scope.accept_drops, *drops))),
         override_limits=scope.override_limits or settings.override_limits,
         state=check_state(settings.state) or scope.state,
+        uses_commands=tuple(dict.fromkeys((*scope.uses_commands, *settings.uses_commands))),
     )
-    return open_world(session), request_of(scope, saved.header.policies)
+    return open_world(session), request_of(scope, saved.header.policies, allowed=settings.uses_commands)
 
 
-def request_of(scope: Scope, policies: tuple[Policy, ...]) -> Request:
-    """The request of a scope: the sources that it is asked of, and what its uses files say. Raises `BadInput`."""
-    given, coverage = read_uses_files(scope.uses_files, scope.account)
+def request_of(scope: Scope, policies: tuple[Policy, ...], *, allowed: Container[str]) -> Request:
+    """The request of a scope, with the sources that it is asked of; only `allowed` commands will run. Raises `BadInput`."""
     sources = chosen_sources(scope.with_sources, scope.source_options)
-    return Request(scope, policies, sources, __version__, given, coverage)
+    named = named_sources(scope.uses_files, scope.uses_commands, scope.source_options, allowed=allowed)
+    return Request(scope, policies, (*sources, *named), __version__)
+
+
+def _from_anywhere(path: str) -> str:
+    """A path that means the same in another folder; addresses and standard input already do."""
+    return path if path == STANDARD_INPUT or path.startswith("s3://") else str(Path(path).absolute())
 
 
 def check_skipped(names: Sequence[str]) -> None:
