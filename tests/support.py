@@ -56,15 +56,16 @@ class Cli:
     def __init__(self, environ: Mapping[str, str], home: Path) -> None:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ECRSWEEP_"))}
         self.home = home
-        self.environ = {**plain, **environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+        folders = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_STATE_HOME": str(home / "state")}
+        self.environ = {**plain, **environ, **folders}
 
     def __call__(self, *arguments: str, stdin: str | None = None, **environ: str) -> Finished:
         """Run `ecrsweep` to its end."""
         return self.run([sys.executable, "-m", "ecrsweep", *arguments], stdin, environ)
 
     def plan(self, *arguments: str) -> Finished:
-        """A plan as JSON, without the rule of pull times: most stories are about something else."""
-        return self("plan", "--output", "json", "--pulled-within", "0d", *arguments)
+        """A plan as JSON, without the rules of pull times and of the ledger: most stories are about something else."""
+        return self("plan", "--output", "json", "--pulled-within", "0d", "--used-within", "0d", *arguments)
 
     def original(self, *arguments: str, **environ: str) -> Finished:
         """Run `python main.py`."""

@@ -9,18 +9,20 @@ from typing import Final
 import msgspec
 
 from ecrsweep.apply import Carrying
+from ecrsweep.core.counts import with_drops
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan, Scope
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, Missing
 from ecrsweep.core.graph import build_graph
 from ecrsweep.core.images import Inventory
+from ecrsweep.core.ledger import Recollection, history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.lifecycle import BadLifecyclePolicy, Finding, find_endangered, parse_lifecycle_policy
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import Limits, Policy, governing, matches_any
 from ecrsweep.core.unexplained import repositories_pulled, unexplained
-from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Use, UseIndex
+from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Sighting, Use, UseIndex
 from ecrsweep.ports import ImageStore, Source, World
 
 REGISTRY_SOURCE: Final = "ecr"
@@ -49,12 +51,20 @@ class Request(msgspec.Struct, frozen=True):
         """The limits to hold to; None where the user overrides them."""
         return None if self.scope.override_limits else self.scope.limits
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of each source that has some, as one text: with others it may rightly tell more or less."""
+        named: dict[str, list[str]] = {}
+        for option in self.scope.source_options:
+            named.setdefault(option.partition(".")[0], []).append(option)
+        return {source: " ".join(sorted(options)) for source, options in named.items()}
 
-def take_census(world: World, request: Request, say: Progress) -> Census:
+
+def take_census(world: World, request: Request, say: Progress, recalled: Recollection | None = None) -> Census:
     """Ask every source in every region where something may run, and tell what each answered.
 
-    A source that fails becomes a failed entry of the coverage, never an error: what it found before
-    that still protects.
+    A source that fails becomes a failed entry of the coverage, never an error: what it found before that still protects.
+    `recalled` is what earlier runs left: what they saw in use, and how much each source told them; None where nobody asks.
     """
     scope = request.scope
     regions, coverage = _consumer_regions(world, request)
@@ -69,10 +79,13 @@ def take_census(world: World, request: Request, say: Progress) -> Census:
     say(f"Asking {len(asked)} sources in {len(regions)} regions what they use")
     answers = list(world.each(lambda job: _ask(world, *job), asked))
     coverage += _judged(world, answers)
+    if recalled is not None:
+        coverage = [*with_drops(coverage, recalled.counts, request.options), recalled.coverage]
     coverage += (entry for answer in answers for entry in answer.handed_on)
-    accepted = tuple(_accepted(entry, scope.accept_gaps) for entry in coverage)
+    accepted = tuple(_accepted(entry, scope) for entry in coverage)
     uses = tuple(use for answer in answers for use in answer.uses)
-    return Census(uses, tuple(sorted(accepted, key=_coverage_order)))
+    remembered = () if recalled is None else recalled.sightings
+    return Census(uses, tuple(sorted(accepted, key=_coverage_order)), remembered)
 
 
 class PlanRun:
@@ -86,6 +99,9 @@ class PlanRun:
         self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope)
         self.census = census
         self.index = UseIndex(census.uses)
+        windows = {policy.used_within for policy in request.policies if policy.used_within}
+        self._remembered = {within: recent(census.remembered, within, now) for within in windows}
+        self._seen: list[Sighting] = []
         self._world = world
         self._request = request
         self._now = now
@@ -112,8 +128,7 @@ class PlanRun:
 
     def footer(self) -> Footer:
         """What is known when all repositories have been planned."""
-        accepts = self._request.scope.accept_gaps
-        coverage = self.census.coverage + tuple(_accepted(entry, accepts) for entry in self._failures)
+        coverage = self.census.coverage + tuple(_accepted(entry, self._request.scope) for entry in self._failures)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
         limits = self._request.limits
         return Footer(
@@ -156,14 +171,29 @@ class PlanRun:
     def decide(self, inventory: Inventory) -> RepositoryPlan:
         """The plan of one repository, from what it holds."""
         repository = inventory.repository
+        policy = governing(self._request.policies, repository.name)
+        within = None if policy is None else policy.used_within
         return plan_repository(
             inventory,
             self.index.match(repository, inventory.images),
-            governing(self._request.policies, repository.name),
+            policy,
             self._now,
+            remembered=used_recently(self._remembered[within], repository, inventory.images, within)
+            if within
+            else None,
             census_gaps=self.census.gaps,
             limits=self._request.limits,
         )
+
+    def decide_again(self, inventory: Inventory) -> RepositoryPlan:
+        """The same, for an apply; what it sees in use there is noted for the ledger."""
+        plan = self.decide(inventory)
+        self._seen += plan.seen
+        return plan
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """What this run saw in use: every image of the repositories read so far, and every digest, wherever it is."""
+        return merged([*self._seen, *seen_by_digest(self.census.uses, self._now)])
 
     def unmatched_repositories(self) -> list[str]:
         """The patterns of the scope that matched no repository so far."""
@@ -177,6 +207,7 @@ class PlanRun:
     def _add(self, plan: RepositoryPlan) -> None:
         self._summary += plan.summary
         self._unresolved += plan.unresolved
+        self._seen += plan.seen
         self._own_reads += plan.own_reads
         self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
         self._failures += _gaps_of(plan)
@@ -184,7 +215,7 @@ class PlanRun:
 
 def begin_apply(world: World, saved: SavedPlan, run: PlanRun, say: Progress) -> Carrying:
     """The carrying out of `saved`, as far as `run` lets it go too: a plan of this moment, with a census taken anew."""
-    return Carrying(world, saved, run.decide, run.census.coverage, say=say)
+    return Carrying(world, saved, run.decide_again, run.census.coverage, say=say)
 
 
 def apply(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Progress) -> ApplyResult:
@@ -211,6 +242,7 @@ def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str
         tuple(graph.children_of(digest)),
         tuple(graph.subjects_of(digest)),
         tuple(graph.referrers_of(digest)),
+        history(run.census.remembered, repository, inventory.images, digest),
     )
 
 
@@ -246,8 +278,7 @@ class GuardRun:
     @property
     def coverage(self) -> tuple[Coverage, ...]:
         """What was asked, and what could not be read."""
-        accepts = self._request.scope.accept_gaps
-        return self._census.coverage + tuple(_accepted(entry, accepts) for entry in self._failures)
+        return self._census.coverage + tuple(_accepted(entry, self._request.scope) for entry in self._failures)
 
     def _look(self, store: ImageStore, name: str) -> "_Look":
         """A repository whose policy or images cannot be read is a failure, told in the coverage."""
@@ -367,9 +398,12 @@ def _ask(world: World, source: Source, region: str) -> _Answer:
     account = world.account
 
     def entry(status: CoverageStatus, error: str | None = None, action: str | None = None) -> Coverage:
+        # Pulls come and go with the days: a source that knows of nothing else never falls silent.
+        images = len({(use.image, use.digest) for use in found if use.pulls is None})
         return Coverage(
-            account, region, source.name, status, len(found), error, action=action, notes=tuple(dict.fromkeys(notes))
-        )
+            account, region, source.name, status, len(found), error, action=action,
+            notes=tuple(dict.fromkeys(notes)), images=images,
+        )  # fmt: skip
 
     try:
         for told in source.uses(world.place(world.home_region if region == EVERYWHERE else region)):
@@ -406,9 +440,10 @@ def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
     ]
 
 
-def _accepted(entry: Coverage, accepts: Sequence[str]) -> Coverage:
-    """The entry, marked where the user named it: SOURCE[@ACCOUNT][/REGION]."""
-    if entry.status is CoverageStatus.FAILED and any(_names(word, entry) for word in accepts):
+def _accepted(entry: Coverage, scope: Scope) -> Coverage:
+    """The entry, marked where the user named what is wrong with it as acceptable: SOURCE[@ACCOUNT][/REGION]."""
+    accepts = scope.accept_gaps if entry.status is CoverageStatus.FAILED else scope.accept_drops
+    if entry.trouble is not None and any(_names(word, entry) for word in accepts):
         return msgspec.structs.replace(entry, accepted=True)
     return entry
 

@@ -5,6 +5,7 @@ Whatever cannot be meant is refused here, in words that name what was found and 
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.policy import Limits, Policy, parse_duration
 
+_S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/].*)?/?")
 _GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[A-Za-z0-9_.-]+)?(@\d{12})?(/[a-z0-9-]+)?")
 
 
@@ -28,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     with_sources: tuple[str, ...] = ()
     source_options: tuple[str, ...] = ()
     accept_gaps: tuple[str, ...] = ()
+    accept_drops: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
     keep_newest: int = 100
     keep_tags: tuple[str, ...] = ()
@@ -35,10 +38,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_latest: bool = True
     pushed_within: str | None = None
     pulled_within: str = "30d"
+    used_within: str = "30d"
     max_fraction: float | None = None
     max_images: int | None = None
     max_bytes: int | None = None
     override_limits: bool = False
+    state: str | None = None
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -50,6 +55,7 @@ def policy_of(settings: Settings) -> Policy:
         protected_tag_regexes=settings.keep_tag_regexes,
         pushed_within=_window("--pushed-within", settings.pushed_within),
         pulled_within=_window("--pulled-within", settings.pulled_within),
+        used_within=_window("--used-within", settings.used_within),
     )
 
 
@@ -58,12 +64,23 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(max_fraction=settings.max_fraction, max_images=settings.max_images, max_bytes=settings.max_bytes)
 
 
-def check_accepted_gaps(words: Sequence[str]) -> tuple[str, ...]:
-    """The words of --accept-gap, each of the form SOURCE[@ACCOUNT][/REGION]. Raises `BadInput`."""
+def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tuple[str, ...]:
+    """The words of --accept-gap or --accept-drop, each of the form SOURCE[@ACCOUNT][/REGION]. Raises `BadInput`."""
     for word in words:
         if not _GAP.fullmatch(word):
-            raise BadInput(f'--accept-gap "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
+            raise BadInput(f'{flag} "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
     return tuple(words)
+
+
+def check_state(location: str | None) -> str | None:
+    """Where the ledger shall be: an s3:// address as it is, a folder by its whole path. Raises `BadInput`."""
+    if not location:
+        return None
+    if "://" not in location:
+        return str(Path(location).expanduser().absolute())
+    if not _S3.fullmatch(location):
+        raise BadInput(f'--state "{location}": accepted is a folder, or s3://BUCKET/PREFIX')
+    return location
 
 
 def _window(flag: str, text: str | None) -> float | None:

@@ -1,7 +1,8 @@
 """The protocols between the core and the world. Whoever implements one knows nothing of the others.
 
 `app` tells its stories in these terms; `aws` and `sources` implement them over AWS; `cli` wires them.
-Every method may raise `core.errors.AwsFailure` and its kinds; nothing of botocore's comes through.
+Every method may raise `core.errors.AwsFailure` and its kinds, those of `StateStore` `StateFailure`; nothing of botocore's
+comes through.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -134,6 +135,39 @@ class Source(Protocol):
 
         A coverage entry is what another run could not read, where its evidence is handed on.
         """
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a state store holds under a name, and the version of it."""
+
+    content: bytes
+    version: str
+
+
+class StateStore(Protocol):
+    """Where things are kept that must outlive a run: a folder, or a part of a bucket. Safe for several writers.
+
+    Names are relative, with slashes. What is written is there whole, or not at all.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, as the user would write it."""
+
+    def names(self, under: str) -> Sequence[str]:
+        """The names in this folder, which ends with a slash, sorted."""
+
+    def read(self, names: Sequence[str]) -> Iterator[Kept | None]:
+        """What is under each name, in their order, read in any; None where there is nothing (any more)."""
+
+    def add(self, name: str, content: bytes) -> None:
+        """Keep this under a name that nobody else uses."""
+
+    def replace(self, name: str, content: bytes, version: str | None) -> bool:
+        """Put this in the place of a version, None where nothing was there. False where another writer was faster."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget these; what is not there is no error."""
 
 
 class World(Protocol):

@@ -9,7 +9,7 @@ from typing import Final
 
 from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.policy import Policy
-from tests.core.worlds import Mention
+from tests.core.worlds import Memory, Mention
 
 _KNOWN: Final = re.compile(
     r"application/vnd\.(docker\.distribution\.manifest\.(v1\+json|v1\+prettyjws|v2\+json|list\.v2\+json)"
@@ -25,6 +25,16 @@ def kept(inventory: Inventory, in_use: Iterable[str], policy: Policy, now: float
 def used(inventory: Inventory, mentions: Iterable[Mention]) -> set[str]:
     """The digests of a repository that these mentions mean, certainly or possibly."""
     return {image.digest for image in inventory.images for mention in mentions if _means(mention, image, inventory)}
+
+
+def recalled(inventory: Inventory, memories: Iterable[Memory], policy: Policy, now: float) -> set[str]:
+    """The digests of a repository that somebody saw in use recently enough. A time that is yet to come is recent."""
+    window = policy.used_within
+    fresh = [memory for memory in memories if window is not None and memory.sighting.last_seen >= now - window]
+    by_name = used(inventory, [memory.mention for memory in fresh if memory.mention is not None])
+    region = inventory.repository.registry.region
+    alone = {memory.sighting.digest for memory in fresh if memory.region == region}
+    return by_name | {image.digest for image in inventory.images if image.digest in alone}
 
 
 def _means(mention: Mention, image: Image, inventory: Inventory) -> bool:

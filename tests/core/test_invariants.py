@@ -1,25 +1,29 @@
 """The promises, over random worlds: what is in use stays, a gap lets nothing go, everything is decided once, and order is no matter."""
 
 import random
+from collections.abc import Iterable
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ecrsweep.core.decisions import HOLDING, KEEPING, LETTING_GO, Action
+from ecrsweep.core.decisions import HOLDING, KEEPING, LETTING_GO, Action, Code, Reason
 from ecrsweep.core.graph import build_graph, levels
 from ecrsweep.core.images import Gap, Inventory
+from ecrsweep.core.ledger import merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.plan import RepositoryPlan, plan_repository
 from ecrsweep.core.policy import DAY, Limits, Policy
-from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Use, UseIndex
+from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Sighting, Use, UseIndex
 from tests.core import oracle
 from tests.core.worlds import (
     NOW,
     Estate,
+    Memory,
     World,
     certain_uses,
     estates,
     inventories,
+    memories,
     mentions,
     policies,
     tangled,
@@ -145,8 +149,8 @@ def test_a_repository_that_nobody_governs_is_left_alone(world: World) -> None:
 
 
 def planned_all(estate: Estate, *, census: Census | None = None, policy: Policy | None = None) -> list[RepositoryPlan]:
-    """The plans of all repositories under the uses of all."""
-    asked = census or Census(tuple(estate.uses))
+    """The plans of all repositories under the uses of all, and the memories of all."""
+    asked = census or Census(tuple(estate.uses), (), tuple(memory.sighting for memory in estate.memories))
     index = UseIndex(asked.uses)
     return [
         plan_repository(
@@ -154,10 +158,18 @@ def planned_all(estate: Estate, *, census: Census | None = None, policy: Policy 
             index.match(inventory.repository, inventory.images),
             policy or estate.policy,
             NOW,
+            remembered=recollected(inventory, asked.remembered, policy or estate.policy),
             census_gaps=asked.gaps,
         )
         for inventory in estate.inventories
     ]
+
+
+def recollected(inventory: Inventory, sightings: Iterable[Sighting], policy: Policy) -> dict[str, Reason]:
+    if policy.used_within is None:
+        return {}
+    index = recent(merged(sightings), policy.used_within, NOW)
+    return used_recently(index, inventory.repository, inventory.images, policy.used_within)
 
 
 def kept_in_all(plans: list[RepositoryPlan]) -> list[set[str]]:
@@ -175,7 +187,12 @@ def test_uses_mean_what_the_oracle_says_they_mean_in_every_registry(estate: Esta
 @given(estates())
 def test_decisions_over_several_registries_are_those_of_the_oracle_from_names_to_deletion(estate: Estate) -> None:
     expected = [
-        oracle.kept(inventory, oracle.used(inventory, estate.mentions), estate.policy, NOW)
+        oracle.kept(
+            inventory,
+            oracle.used(inventory, estate.mentions) | oracle.recalled(inventory, estate.memories, estate.policy, NOW),
+            estate.policy,
+            NOW,
+        )
         for inventory in estate.inventories
     ]
     assert kept_in_all(planned_all(estate)) == expected
@@ -197,6 +214,7 @@ def test_the_oracle_agrees_even_where_manifests_go_round_in_circles(
 @given(estates(), st.sampled_from(["us-east-1", "ap-south-1"]))
 def test_a_source_that_failed_anywhere_holds_every_candidate_of_every_registry(estate: Estate, region: str) -> None:
     failed = Coverage("123456789012", region, "ecs", CoverageStatus.FAILED, error="denied")
+    estate = replace_memories(estate, [])
     plans = planned_all(estate, census=Census(tuple(estate.uses), (failed,)))
     actions = {decision.action for plan in plans for decision in plan.decisions}
     assert actions <= {Action.KEEP, Action.HOLD}
@@ -207,13 +225,16 @@ def test_a_source_that_failed_anywhere_holds_every_candidate_of_every_registry(e
 def test_a_gap_that_the_user_accepted_and_a_source_that_was_skipped_hold_nothing(estate: Estate) -> None:
     accepted = Coverage("123456789012", "us-east-1", "ecs", CoverageStatus.FAILED, error="denied", accepted=True)
     skipped = Coverage("123456789012", "us-east-1", "file", CoverageStatus.SKIPPED)
+    estate = replace_memories(estate, [])
     assert planned_all(estate, census=Census(tuple(estate.uses), (accepted, skipped))) == planned_all(estate)
 
 
 @given(estates())
 def test_a_gap_of_one_repository_holds_that_one_and_no_other(estate: Estate) -> None:
     first, *others = estate.inventories
-    gapped = Estate([replace(first, gaps=(Gap("unreadable"),)), *others], estate.mentions, estate.policy)
+    gapped = Estate(
+        [replace(first, gaps=(Gap("unreadable"),)), *others], estate.mentions, estate.policy, estate.memories
+    )
     plans, before = planned_all(gapped), planned_all(estate)
     assert {decision.action for decision in plans[0].decisions} <= {Action.KEEP, Action.HOLD}
     assert plans[1:] == before[1:]
@@ -223,8 +244,14 @@ def test_a_gap_of_one_repository_holds_that_one_and_no_other(estate: Estate) -> 
 def test_shuffled_repositories_images_and_uses_give_the_same_decisions_word_for_word(
     estate: Estate, chance: random.Random
 ) -> None:
-    told_otherwise = Estate([_shuffled(i, chance) for i in estate.inventories], list(estate.mentions), estate.policy)
+    told_otherwise = Estate(
+        [_shuffled(i, chance) for i in estate.inventories],
+        list(estate.mentions),
+        estate.policy,
+        [*estate.memories, *estate.memories],
+    )
     chance.shuffle(told_otherwise.mentions)
+    chance.shuffle(told_otherwise.memories)
     assert [p.decisions for p in planned_all(told_otherwise)] == [p.decisions for p in planned_all(estate)]
 
 
@@ -249,7 +276,7 @@ def test_what_goes_takes_everything_above_it_along(world: World) -> None:
 @given(st.data(), estates())
 def test_one_more_mention_of_any_form_never_lets_more_go_anywhere(data: st.DataObject, estate: Estate) -> None:
     one_more = data.draw(mentions([inventory.repository for inventory in estate.inventories]))
-    more = Estate(estate.inventories, [*estate.mentions, one_more], estate.policy)
+    more = Estate(estate.inventories, [*estate.mentions, one_more], estate.policy, estate.memories)
     for before, after in zip(kept_in_all(planned_all(estate)), kept_in_all(planned_all(more)), strict=True):
         assert before <= after
 
@@ -262,9 +289,55 @@ def test_a_policy_that_keeps_more_never_lets_more_go(world: World, extra: int, l
         replace(policy, grace=policy.grace + longer),
         replace(policy, untagged_for=policy.untagged_for + longer),
         replace(policy, pulled_within=(policy.pulled_within or 0.0) + longer),
+        replace(policy, used_within=(policy.used_within or 0.0) + longer),
         replace(policy, pushed_within=(policy.pushed_within or 0.0) + longer),
         replace(policy, protected_tags=(*policy.protected_tags, "prod")),
     ]
     before = staying(planned(world))
     for one in wider:
         assert before <= staying(planned(World(world.inventory, world.uses, one)))
+
+
+def replace_memories(estate: Estate, kept: list[Memory]) -> Estate:
+    return Estate(estate.inventories, estate.mentions, estate.policy, kept)
+
+
+@given(st.data(), estates())
+def test_whatever_the_ledger_holds_it_only_ever_keeps_more(data: st.DataObject, estate: Estate) -> None:
+    one_more = data.draw(memories([inventory.repository for inventory in estate.inventories]))
+    none = replace_memories(estate, [])
+    more = replace_memories(estate, [*estate.memories, one_more])
+    plans = [planned_all(one) for one in (none, estate, more)]
+    for without, some, most in zip(*map(kept_in_all, plans), strict=True):
+        assert without <= some <= most
+
+
+@given(estates())
+def test_what_an_earlier_run_saw_stays_with_all_that_it_needs_and_says_who_saw_it(estate: Estate) -> None:
+    policy = replace(estate.policy, used_within=30 * DAY)
+    for inventory, plan in zip(estate.inventories, planned_all(estate, policy=policy), strict=True):
+        remembered = recollected(inventory, [memory.sighting for memory in estate.memories], policy)
+        graph = build_graph(inventory.images, inventory.edges)
+        kept = staying(plan)
+        reasons = {decision.image.digest: decision.reasons for decision in plan.decisions}
+        for digest, reason in remembered.items():
+            assert {digest, *graph.children_of(digest), *graph.parents_of(digest), *graph.referrers_of(digest)} <= kept
+            assert reason in reasons[digest] or Code.IN_USE in {found.code for found in reasons[digest]}
+
+
+@given(estates())
+def test_a_plan_and_the_next_one_that_remembers_it_read_the_same(estate: Estate) -> None:
+    first = planned_all(estate)
+    seen = [one for plan in first for one in plan.seen] + list(seen_by_digest(estate.uses, NOW))
+    remembers = replace_memories(estate, [*estate.memories, *(Memory(one) for one in merged(seen))])
+    assert [plan.decisions for plan in planned_all(remembers)] == [plan.decisions for plan in first]
+
+
+@given(estates())
+def test_when_all_workloads_have_gone_everything_that_they_used_still_stays(estate: Estate) -> None:
+    policy = replace(estate.policy, used_within=15 * DAY)
+    before = planned_all(estate, policy=policy)
+    seen = [Memory(one) for plan in before for one in plan.seen]
+    after = planned_all(Estate(estate.inventories, [], policy, [*estate.memories, *seen]))
+    for then, now in zip(kept_in_all(before), kept_in_all(after), strict=True):
+        assert then <= now

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ecrsweep.core.images import DOCKER_LIST, INDEX_TYPES, OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR, Policy
-from ecrsweep.core.uses import Use
+from ecrsweep.core.uses import Sighting, Use
 
 NOW: Final = 1_800_000_000.0
 ACCOUNTS: Final = ("123456789012", "210987654321")
@@ -159,6 +159,7 @@ def policies(draw: st.DrawFn) -> Policy:
         protected_tags=tuple(draw(st.lists(st.sampled_from(["latest", "v*", "release-*"]), max_size=2, unique=True))),
         pushed_within=draw(st.none() | st.sampled_from([5 * DAY, 20 * DAY])),
         pulled_within=draw(st.none() | st.sampled_from([15 * DAY, 30 * DAY])),
+        used_within=draw(st.none() | st.sampled_from([15 * DAY, 30 * DAY])),
         untagged_for=draw(st.sampled_from([0.0, 14 * DAY])),
         grace=draw(st.sampled_from([0.0, DAY])),
     )
@@ -213,13 +214,23 @@ class Mention:
     loose: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Memory:
+    """A sighting of the ledger together with what it means, made the same way. `region`: a digest in any repository there."""
+
+    sighting: Sighting
+    mention: Mention | None = None
+    region: str | None = None
+
+
 @dataclass
 class Estate:
-    """Repositories of several registries, what mentions images in them, and one policy."""
+    """Repositories of several registries, what mentions images in them, one policy, and what earlier runs left."""
 
     inventories: list[Inventory]
     mentions: list[Mention] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
+    memories: list[Memory] = field(default_factory=list)
 
     @property
     def uses(self) -> list[Use]:
@@ -232,7 +243,36 @@ def estates(draw: st.DrawFn) -> Estate:
     """One to three repositories. Digests are of small numbers, so the same image may be in several, as replication does."""
     places = draw(st.lists(repositories(), min_size=1, max_size=3, unique=True))
     inventories_ = [draw(inventories(repository=place, most=8)) for place in places]
-    return Estate(inventories_, draw(st.lists(mentions(places), max_size=4)), draw(policies()))
+    return Estate(
+        inventories_,
+        draw(st.lists(mentions(places), max_size=4)),
+        draw(policies()),
+        draw(st.lists(memories(places), max_size=3)),
+    )
+
+
+@st.composite
+def memories(draw: st.DrawFn, places: list[Repository]) -> Memory:
+    """What an earlier run, or one whose clock was ahead, wrote down: by digest, by tag and time, or a digest alone."""
+    repository, named = draw(st.sampled_from(places)), draw(st.integers(0, 9).map(digest))
+    last = NOW - draw(AGES | AGES.map(lambda age: -age))
+    first = last - draw(st.sampled_from([0.0, DAY, 30 * DAY]))
+    who = (f"workload-{draw(st.integers(0, 3))}", draw(st.sampled_from(["ecs", "batch"])), first, last)
+    match draw(st.sampled_from(["digest", "digest", "tag", "alias", "anywhere"])):
+        case "digest":
+            sighting = Sighting(f"{repository.uri}@{named}", *who)
+            return Memory(sighting, Mention(sighting.as_use(), repository=repository, digest=named))
+        case "tag":
+            tag = draw(st.sampled_from((*TAGS, "gone")))
+            sighting = Sighting(f"{repository.uri}:{tag}", *who)
+            use = Use("", "", "", resolved_from=first, resolved_until=last)
+            return Memory(sighting, Mention(use, repository=repository, tag=tag))
+        case "alias":
+            sighting = Sighting(f"registry.corp.example/any/thing@{named}", *who)
+            return Memory(sighting, Mention(sighting.as_use(), path="any/thing", digest=named))
+        case _:
+            region = draw(st.sampled_from(REGIONS))
+            return Memory(Sighting("", *who, digest=named, region=region), region=region)
 
 
 @st.composite

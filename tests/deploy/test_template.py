@@ -26,6 +26,8 @@ NOT_IN_A_FUNCTION = {
     "endpoint_url": "a function talks to AWS",
     "uses_files": "there is no disk with files of the user's",
     "override_limits": "only for one run, in its event",
+    "accept_drops": "likewise: one that stands would switch the gate off",
+    "state": "the ledger lies in the bucket of the function",
 }
 DELETING = Resolved(Mode="delete")
 PLANNING = Resolved()
@@ -163,7 +165,7 @@ def test_as_it_comes_the_settings_are_the_defaults_in_all_regions() -> None:
 SET = {
     "Regions": "eu-west-1, us-east-1", "Repositories": "team/*,web", "KeepNewest": "7", "KeepTags": "rel-*",
     "KeepTagRegexes": r"^v\d{1,3}$", "KeepLatest": "false", "PushedWithin": "3d", "PulledWithin": "0d",
-    "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
+    "UsedWithin": "60d", "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
     "WithSources": "other", "SourceOptions": "other.days=3", "AcceptGaps": "ecs/eu-west-1",
 }  # fmt: skip
 
@@ -172,7 +174,7 @@ def test_every_parameter_of_a_run_reaches_its_setting() -> None:
     asked = asked_of({"command": "apply"}, Resolved(**SET).environment)
     assert asked.settings == Settings(
         regions=("eu-west-1", "us-east-1"), repositories=("team/*", "web"), keep_newest=7, keep_tags=("rel-*",),
-        keep_tag_regexes=(r"^v\d{1,3}$",), keep_latest=False, pushed_within="3d", pulled_within="0d", max_fraction=0.5,
+        keep_tag_regexes=(r"^v\d{1,3}$",), keep_latest=False, pushed_within="3d", pulled_within="0d", used_within="60d", max_fraction=0.5,
         max_images=9, max_bytes=99, consumer_regions=("us-east-1",), skip_sources=("ecs",), with_sources=("other",),
         source_options=("other.days=3",), accept_gaps=("ecs/eu-west-1",),
     )  # fmt: skip

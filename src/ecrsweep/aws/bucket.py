@@ -8,7 +8,7 @@ import re
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +16,20 @@ from typing import Any, Final
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.errors import code_of, translated
 from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
-from ecrsweep.ports import Place
+from ecrsweep.ports import Kept, Place
 
-ACTIONS: Final = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
-"""What reading and writing need of IAM. Without ListBucket, S3 answers "denied" for an object that does not exist."""
+ACTIONS: Final = ("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject")
+"""What reading and writing need of IAM. Without ListBucket, S3 answers "denied" for an object that does not exist.
+
+DeleteObject is for the small objects of the ledger, once they have been put together.
+"""
 
 CACHE_KEY: Final = "state/manifests.sqlite3.gz"
 _NAME: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _ADDRESS: Final = re.compile(rf"s3://(?P<bucket>{_NAME})/(?P<key>.+)")
 _ABSENT: Final = frozenset({"NoSuchKey", "404"})
+_OUTRUN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
+"""What S3 answers where another writer was faster; NoSuchKey where it has removed what was to be replaced."""
 
 
 class Bucket:
@@ -44,12 +49,37 @@ class Bucket:
             self._call("put_object", Key=key, Body=content)
         return f"s3://{self.name}/{key}"
 
+    def put_if(self, key: str, content: bytes, etag: str | None) -> bool:
+        """Write an object in the place of the one with this ETag, None where there is none. False where another was faster.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        try:
+            self._call("put_object", Key=key, Body=content, **condition)
+        except AwsFailure as failure:
+            if code_of(failure) in _OUTRUN:
+                return False
+            raise
+        return True
+
     def get(self, key: str) -> bytes:
         """The content of an object (GetObject). Raises `Missing`, and `AwsFailure`."""
-        return self.get_dated(key)[0]
+        return self._got(key)[0]
 
     def get_dated(self, key: str) -> tuple[bytes, float | None]:
         """The content of an object, and when it was written where S3 says so. Raises `Missing`, and `AwsFailure`."""
+        content, answer = self._got(key)
+        written = answer.get("LastModified")
+        return content, written.timestamp() if isinstance(written, datetime) else None
+
+    def get_version(self, key: str) -> Kept:
+        """The content of an object with its ETag. Raises `Missing`, and `AwsFailure`."""
+        content, answer = self._got(key)
+        with translated("s3:GetObject", self._place.region):
+            return Kept(content, answer["ETag"])
+
+    def _got(self, key: str) -> tuple[bytes, Mapping[str, Any]]:
         try:
             answer = self._call("get_object", Key=key)
         except AwsFailure as failure:
@@ -58,8 +88,7 @@ class Bucket:
             raise
         with translated("s3:GetObject", self._place.region):
             content: bytes = answer["Body"].read()
-            written = answer.get("LastModified")
-        return content, written.timestamp() if isinstance(written, datetime) else None
+        return content, answer
 
     def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """The keys that begin so and come behind `after`, in order (ListObjectsV2). Raises `AwsFailure`."""
@@ -70,6 +99,10 @@ class Bucket:
         """What stands between `prefix` and the next slash, as prefixes themselves (ListObjectsV2). Raises `AwsFailure`."""
         for page in self._pages(Prefix=prefix, Delimiter="/"):
             yield from (found["Prefix"] for found in page.get("CommonPrefixes", ()))
+
+    def remove(self, key: str) -> None:
+        """Delete an object; one that is not there is no error (DeleteObject). Raises `AwsFailure`."""
+        self._call("delete_object", Key=key)
 
     def _pages(self, **parameters: object) -> Iterator[dict[str, Any]]:
         """The pages of a listing. S3 leaves empty lists out, so the count that it tells must agree: silence is not "none"."""

@@ -101,6 +101,11 @@ class ManifestCache:
         self._write("INSERT OR IGNORE INTO reads VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     @property
+    def manifests(self) -> int:
+        """How many manifests are remembered."""
+        return sum(count for (count,) in self._rows("SELECT count(*) FROM manifests", ()))
+
+    @property
     def size(self) -> int:
         """How many rows it has, of both kinds."""
         rows = self._rows(_SIZE.format(schema="main"), ())

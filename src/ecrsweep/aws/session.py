@@ -71,8 +71,8 @@ class AwsSession:
         self._first_region = region or self.configured_region or "us-east-1"
 
     @cached_property
-    def _identity(self) -> tuple[str, str]:
-        """The account, and the region that told it: the first one named or, where that does not answer, the main one."""
+    def _identity(self) -> tuple[Mapping[str, str], str]:
+        """Who we are, and the region that told it: the first one named or, where that does not answer, the main one."""
         main = main_region(self.partition_of(self._first_region))
         first = self._first_region if self._first_region in self.known_regions("sts") else main
         try:
@@ -83,14 +83,27 @@ class AwsSession:
             # A region that is not switched on refuses every credential.
             return self._asked_identity(main), main
 
-    def _asked_identity(self, region: str) -> str:
+    def _asked_identity(self, region: str) -> Mapping[str, str]:
         with translated("sts:GetCallerIdentity", region):
-            return str(self.client("sts", region).get_caller_identity()["Account"])
+            answer = self.client("sts", region).get_caller_identity()
+            return {"Account": str(answer["Account"]), "Arn": str(answer.get("Arn", ""))}
 
     @property
     def account(self) -> str:
         """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
-        return self._identity[0]
+        return self._identity[0]["Account"]
+
+    @property
+    def arn(self) -> str:
+        """The user, or the session of a role, that the credentials are of (GetCallerIdentity). Raises `AwsFailure`."""
+        return self._identity[0]["Arn"]
+
+    @property
+    def credentials(self) -> tuple[str, float | None]:
+        """Where the credentials came from, in botocore's word, and until when they are valid, where they say so."""
+        found = self._boto.get_credentials()
+        until = getattr(found, "_expiry_time", None)  # botocore keeps it to itself
+        return str(getattr(found, "method", "")), None if until is None else until.timestamp()
 
     @property
     def home_region(self) -> str:
@@ -117,6 +130,10 @@ class AwsSession:
         if not enabled:
             raise Malformed("ec2:DescribeRegions named no region at all", action="ec2:DescribeRegions")
         return enabled
+
+    def disabled_regions(self) -> list[str]:
+        """The regions that the account has not switched on (DescribeRegions), sorted. Raises `AwsFailure`."""
+        return sorted(name for name, state in self._region_states.items() if state == "not-opted-in")
 
     def known_regions(self, service: str) -> list[str]:
         """The regions of this partition that botocore knows to offer a service, sorted."""

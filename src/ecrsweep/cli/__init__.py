@@ -5,8 +5,6 @@ This module is all that `ecrsweep --help` loads besides click, so that it answer
 
 import sys
 
-from ecrsweep.wiring.exits import Exit
-
 
 def main() -> None:
     """Run the command line and leave with its exit status. No traceback for what a user can meet."""
@@ -16,4 +14,4 @@ def main() -> None:
     sys.exit(guarded(lambda: root.main(standalone_mode=False, prog_name="ecrsweep")))
 
 
-__all__ = ["Exit", "main"]
+__all__ = ["main"]

@@ -46,6 +46,10 @@ _evidence = _all_of(
                  help="An option of a source, such as cloudtrail.days=30; repeatable."),
     click.option("--accept-gap", "accept_gaps", multiple=True, metavar="SOURCE[@ACCOUNT][/REGION]",
                  help="Go ahead although this could not be read; repeatable."),
+    click.option("--accept-drop", "accept_drops", multiple=True, metavar="SOURCE[@ACCOUNT][/REGION]",
+                 help="Go ahead although this tells far fewer uses than before; repeatable."),
+    click.option("--state", envvar="ECRSWEEP_STATE", metavar="FOLDER|s3://BUCKET/PREFIX",
+                 help="Where the ledger is kept. Default: a folder of this machine."),
 )  # fmt: skip
 _retention = _all_of(
     click.option("--repository", "repositories", multiple=True, metavar="PATTERN",
@@ -58,6 +62,8 @@ _retention = _all_of(
     click.option("--pushed-within", metavar="DURATION", help="Keep what was pushed within this time, such as 30d."),
     click.option("--pulled-within", metavar="DURATION", default="30d", show_default=True,
                  help="Keep what was pushed or pulled within this time; 0d switches it off."),
+    click.option("--used-within", metavar="DURATION", default="30d", show_default=True,
+                 help="Keep what an earlier run saw in use within this time; 0d switches it off."),
     click.option("--max-fraction", type=float, metavar="F",
                  help="Hold a repository of more than 20 images of which more than this fraction would go."),
     click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
@@ -127,13 +133,17 @@ def apply(context: click.Context, /, file: str | None, **flags: Any) -> int:  # 
 @_evidence
 @_output
 @click.option("--save", metavar="FILE", help="Write a uses file, for --uses-file of another run.")
+@click.option("--history", metavar="IMAGE", help="Show who was seen using one image, first and last when, by all runs.")
 @click.option(
     "--unexplained",
     is_flag=True,
     help="Only pulls by somebody of whom no other source knows; asks the source cloudtrail.",
 )
 def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
-    """Show the images in use, and who uses them."""
+    """Show the images in use, and who uses them.
+
+    With --history IMAGE nothing is asked anew: what earlier runs saw of it is shown. IMAGE is named as for explain.
+    """
     from ecrsweep.cli.run import run_uses  # noqa: PLC0415 - boto3 takes its time
 
     return run_uses(flags)
@@ -184,6 +194,20 @@ def guard(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     from ecrsweep.cli.lifecycle import run_guard  # noqa: PLC0415 - boto3 takes its time
 
     return run_guard(flags)
+
+
+@root.command()
+@_session
+@_evidence
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def doctor(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Examine credentials, regions, permissions and sources: what works, and what is missing.
+
+    Everything is really read, and nothing is changed. Exits with 5 when a plan would be held.
+    """
+    from ecrsweep.cli.doctor import run_doctor  # noqa: PLC0415 - boto3 takes its time
+
+    return run_doctor(flags)
 
 
 @root.command()

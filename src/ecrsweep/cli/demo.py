@@ -30,7 +30,7 @@ def run_demo(*, keep_running: bool, port: int, color: str) -> int:
     cache = tempfile.mkdtemp(prefix="ecrsweep-demo-")
     try:
         examples = build(emulator)
-        environ = emulator.environ() | {"ECRSWEEP_CACHE_DIR": cache}
+        environ = emulator.environ() | {"ECRSWEEP_CACHE_DIR": cache, "ECRSWEEP_STATE_DIR": cache}
         _show_plan(environ, color)
         _show_examples(examples)
         if keep_running:

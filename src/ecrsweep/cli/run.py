@@ -27,21 +27,39 @@ from ecrsweep.core.document import (
     planned,
     read_plan,
 )
-from ecrsweep.core.errors import BadInput, NotFound, PlanUnreadable
+from ecrsweep.core.errors import BadInput, Missing, NotFound, PlanUnreadable
+from ecrsweep.core.images import Image
+from ecrsweep.core.ledger import history
 from ecrsweep.core.names import EcrReference, Registry, parse_own_reference
 from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
 from ecrsweep.core.plan import Explanation
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_document
-from ecrsweep.core.uses import Census, Coverage
+from ecrsweep.core.uses import Census, Coverage, Sighting
 from ecrsweep.core.uses_file import uses_document
 from ecrsweep.reports import PlanReport
-from ecrsweep.reports.json import PlanDocumentReport, PlanLinesReport, write_document, write_lines
-from ecrsweep.reports.table import ApplyTable, PlanTable, UnexplainedTable, UsesTable, console, show_explanation
+from ecrsweep.reports.json import (
+    HISTORY_FORMAT,
+    PlanDocumentReport,
+    PlanLinesReport,
+    history_document,
+    write_document,
+    write_lines,
+)
+from ecrsweep.reports.table import (
+    ApplyTable,
+    PlanTable,
+    UnexplainedTable,
+    UsesTable,
+    console,
+    show_explanation,
+    show_history,
+)
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.files import written_whole
 from ecrsweep.wiring.grants import advice, lacking
+from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import ALL_REGIONS, open_session, prepare, reopen
 
 Flags = dict[str, Any]
@@ -54,20 +72,24 @@ def run_plan(flags: Flags) -> int:
     """`ecrsweep plan`."""
     voice = Voice(flags)
     world, request = prepared(flags)
+    memory = _memory(world, request)
     with ExitStack() as stack:
         reports: list[PlanReport] = [_plan_report(flags)]
         if flags["save"]:
             reports.append(PlanLinesReport(stack.enter_context(written_whole(flags["save"]))))
         with voice.working("Reading what is in use"):
-            run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+            run = _begun(world, request, memory, voice)
             _through(run, reports, voice)
         footer = _ended(run, reports)
     sys.stdout.flush()
+    statuses = list(plan_statuses(footer, exit_code=flags["exit_code"]))
+    memory.note(run, request, statuses)
+    memory.write(voice.warn)
     _say_what_is_lacking(world, request, footer.coverage, voice)
     if flags["output"] == "table" and footer.summary.delete:
         _say_next(flags)
     _require_matches(run)
-    return gravest(plan_statuses(footer, exit_code=flags["exit_code"]))
+    return gravest(statuses)
 
 
 def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
@@ -79,54 +101,94 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         )
     if file is None:
         world, request = prepared(flags)
-        saved, status, goes_on = _planned_now(world, request, flags, voice)
+        memory = _memory(world, request)
+        saved, status, goes_on = _planned_now(world, request, memory, flags, voice)
     else:
         world, request, saved = _read_saved(file, flags, typed)
+        memory = _memory(world, request)
         _say_what_the_plan_reads(saved, voice)
         goes_on = saved.verdict is None or request.scope.override_limits
         status = Exit.DONE if goes_on else Exit.HELD
         if not goes_on:
             voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
-    if not goes_on:
-        return status
-    if saved.going and not (flags["yes"] or _confirmed(saved)):
+    if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was deleted.")
-        return Exit.ERROR
+        status, goes_on = Exit.ERROR, False
+    if not goes_on:
+        memory.write(voice.warn)
+        return status
     with voice.working("Asking again what is in use"):
-        run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+        run = _begun(world, request, memory, voice)
     with stopping() as stopped:
         with voice.working("Deleting"):
             result = apply(world, saved, run, stopped.is_set, voice.say)
         _show_result(result, flags)
+    statuses = list(apply_statuses(result))
+    memory.note(run, request, statuses)
+    memory.write(voice.warn)
     _say_what_is_lacking(world, request, result.coverage, voice, result)
-    return gravest([status, *apply_statuses(result)])
+    return gravest([status, *statuses])
 
 
 def run_uses(flags: Flags) -> int:
     """`ecrsweep uses`."""
+    if flags["history"]:
+        return run_history(flags["history"], flags)
     voice = Voice(flags)
     if flags["unexplained"]:
         flags = _asking_who_pulls(flags)
     world, request = prepared(flags)
+    memory = _memory(world, request)
     with voice.working("Reading what is in use"):
-        census = take_census(world, request, voice.say)
-    run = PlanRun(world, request, census, time.time())
+        run = _begun(world, request, memory, voice)
+    census = run.census
     document = uses_document(
         census.uses, census.coverage, run.index.foreign, account=world.account, created_at=time.time()
     )
     if flags["save"]:
         with written_whole(flags["save"]) as out:
             write_document(out, document)
+    status = Exit.HELD if census.gaps else Exit.DONE
     if flags["unexplained"]:
-        return _show_unexplained(world, census, flags, voice)
-    if flags["output"] == "json":
+        status = _show_unexplained(world, census, flags, voice)
+    elif flags["output"] == "json":
         write_document(sys.stdout.buffer, document)
     elif flags["output"] == "jsonl":
         write_lines(sys.stdout.buffer, document["uses"])
     else:
         lines = coverage_lines(census.coverage, run.index.foreign)
         UsesTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"]).show(census.uses, lines)
-    return Exit.HELD if census.gaps else Exit.DONE
+    sys.stdout.flush()
+    memory.note(run, request, [status])
+    memory.write(voice.warn)
+    return status
+
+
+def run_history(image: str, flags: Flags) -> int:
+    """`ecrsweep uses --history IMAGE`."""
+    if flags["save"] or flags["unexplained"]:
+        raise BadInput(
+            "--history shows what is remembered of one image: --save and --unexplained have no place beside it"
+        )
+    voice = Voice(flags)
+    session = open_session(_settings(flags), dict(os.environ))
+    asked = _asked_image(image, session, flags)
+    world, request = prepared(flags | {"regions": (asked.repository.registry.region,)}, session)
+    with voice.working("Reading the ledger"):
+        recalled = _memory(world, request).recall()
+        digest, life = _life(asked, _held(world, asked), recalled.sightings)
+    if digest is None:
+        raise NotFound(f"There is no image {asked}, and none is remembered")
+    if flags["output"] == "table":
+        show_history(console(sys.stdout, flags["color"]), f"{asked.repository.uri}@{digest}", life, recalled.coverage)
+    else:
+        rows = [history_document(one) for one in life]
+        document = {"format": HISTORY_FORMAT, "image": f"{asked.repository.uri}@{digest}", "history": rows}
+        if flags["output"] == "json":
+            write_document(sys.stdout.buffer, document | {"coverage": [coverage_document(recalled.coverage)]})
+        else:
+            write_lines(sys.stdout.buffer, rows)
+    return Exit.DONE
 
 
 def _asking_who_pulls(flags: Flags) -> Flags:
@@ -136,7 +198,7 @@ def _asking_who_pulls(flags: Flags) -> Flags:
     return flags | {"with_sources": tuple(dict.fromkeys((*flags["with_sources"], WHO_PULLS)))}
 
 
-def _show_unexplained(world: AwsWorld, census: Census, flags: Flags, voice: Voice) -> int:
+def _show_unexplained(world: AwsWorld, census: Census, flags: Flags, voice: Voice) -> Exit:
     with voice.working("Reading what the repositories hold"):
         found, failures = unexplained_pulls(world, census)
     coverage = (*census.coverage, *failures)
@@ -154,14 +216,12 @@ def run_explain(image: str, flags: Flags) -> int:
     """`ecrsweep explain IMAGE`."""
     voice = Voice(flags)
     session = open_session(_settings(flags), dict(os.environ))
-    asked = parse_own_reference(image, Registry(session.account, _single_region(session, flags, image)))
+    asked = _asked_image(image, session, flags)
     repository = asked.repository
-    if repository.registry.account != session.account:
-        raise BadInput(f"{image} is of account {repository.registry.account}, the credentials are of {session.account}")
     world, request = prepared(flags | {"regions": (repository.registry.region,)}, session)
     with voice.working("Reading what is in use"):
-        census = take_census(world, request, voice.say)
-        run = PlanRun(world, request, census, time.time())
+        run = _begun(world, request, _memory(world, request), voice)
+        census = run.census
         store = world.image_store(repository.registry.region)
         digest = _digest_of(asked, store.inventory(repository.name).images)
         found = explain(run, store, repository, digest) if digest else None
@@ -173,7 +233,7 @@ def run_explain(image: str, flags: Flags) -> int:
 
 _OF_THE_PLAN: Final = frozenset(
     {
-        "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "max_fraction",
+        "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
         "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
         "with_sources", "source_options",
     }
@@ -190,6 +250,45 @@ def _settings(flags: Flags) -> Settings:
 def prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
     """The world and the request that the flags of a command mean. Raises `BadInput`, and `AwsFailure`."""
     return prepare(_settings(flags), dict(os.environ), session)
+
+
+def _memory(world: AwsWorld, request: Request) -> Memory:
+    return open_memory(world, request.scope.state, os.environ)
+
+
+def _begun(world: AwsWorld, request: Request, memory: Memory, voice: Voice) -> PlanRun:
+    """A plan of this moment: everything is asked, and what earlier runs left is recalled."""
+    census = take_census(world, request, voice.say, memory.recall())
+    return PlanRun(world, request, census, time.time())
+
+
+def _asked_image(image: str, session: AwsSession, flags: Flags) -> EcrReference:
+    """The image that the user names. Raises `BadInput` for one of another account."""
+    asked = parse_own_reference(image, Registry(session.account, _single_region(session, flags, image)))
+    if asked.repository.registry.account != session.account:
+        account = asked.repository.registry.account
+        raise BadInput(f"{image} is of account {account}, the credentials are of {session.account}")
+    return asked
+
+
+def _held(world: AwsWorld, asked: EcrReference) -> tuple[Image, ...]:
+    """What the repository of an image holds; nothing, if it is gone."""
+    try:
+        return world.image_store(asked.repository.registry.region).inventory(asked.repository.name).images
+    except Missing:
+        return ()
+
+
+def _life(
+    asked: EcrReference, images: Sequence[Image], sightings: Sequence[Sighting]
+) -> tuple[str | None, tuple[Sighting, ...]]:
+    """The digest that is meant, and all that is remembered of it: of an image that is gone too, if its digest is given."""
+    digest = _digest_of(asked, images)
+    if digest is None and asked.digest:
+        own = f"{asked.repository.uri}@"
+        known = {one.image.removeprefix(own) for one in sightings if one.image.startswith(own)}
+        digest = _digest_of(asked, [Image(gone) for gone in sorted(known)])
+    return digest, () if digest is None else history(sightings, asked.repository, images, digest)
 
 
 def _single_region(session: AwsSession, flags: Flags, image: str) -> str:
@@ -260,20 +359,23 @@ def _require_matches(run: PlanRun) -> None:
         raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(run.header.scope.regions)}")
 
 
-def _planned_now(world: AwsWorld, request: Request, flags: Flags, voice: Voice) -> tuple[SavedPlan, Exit, bool]:
+def _planned_now(
+    world: AwsWorld, request: Request, memory: Memory, flags: Flags, voice: Voice
+) -> tuple[SavedPlan, Exit, bool]:
     """A plan made and shown on the spot, its exit status, and whether there is anything to carry out."""
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
-        run = PlanRun(world, request, take_census(world, request, voice.say), time.time())
+        run = _begun(world, request, memory, voice)
         table = PlanTable(shown, verbose=flags["verbose"])
         going = _through(run, [table], voice)
     footer = _ended(run, [table])
     sys.stdout.flush()
+    statuses = list(plan_statuses(footer, exit_code=False))
+    memory.note(run, request, statuses)
     _say_what_is_lacking(world, request, footer.coverage, voice)
     _require_matches(run)
     verdict = None if footer.verdict is None else footer.verdict.detail
     saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
-    statuses = list(plan_statuses(footer, exit_code=False))
     if footer.verdict is not None:
         return saved, Exit.HELD, False
     if not going:
@@ -374,5 +476,6 @@ def _explanation_document(found: Explanation, coverage: Sequence[Coverage]) -> M
         "children": found.children,
         "subjects": found.subjects,
         "referrers": found.referrers,
+        "history": [history_document(one) for one in found.history],
         "coverage": [coverage_document(entry) for entry in coverage],
     }

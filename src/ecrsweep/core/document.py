@@ -21,7 +21,7 @@ from ecrsweep.core.times import parse_rfc3339, rfc3339
 from ecrsweep.core.uses import Coverage, Use
 
 PLAN_FORMAT: Final = "ecrsweep.plan/1"
-_DURATIONS: Final = ("pushed_within", "pulled_within", "untagged_for", "grace")
+_DURATIONS: Final = ("pushed_within", "pulled_within", "used_within", "untagged_for", "grace")
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,10 +35,13 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     with_sources: tuple[str, ...] = ()
     source_options: tuple[str, ...] = ()
     accept_gaps: tuple[str, ...] = ()
+    accept_drops: tuple[str, ...] = ()
     uses_files: tuple[str, ...] = ()
     uses_commands: tuple[str, ...] = ()
     limits: Limits = Limits()
     override_limits: bool = False
+    state: str | None = None
+    """Where the ledger is, if the user said so: a folder or an s3:// address."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -149,7 +152,7 @@ def decision_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
 
 
 def coverage_document(entry: Coverage) -> dict[str, Any]:
-    """A coverage entry as JSON-able data; `accepted` stands only where a gap was accepted, `notes` where there are some."""
+    """A coverage entry as JSON-able data; `accepted`, `drop` and `notes` stand only where there is such a thing."""
     document: dict[str, Any] = {
         "account": entry.account,
         "region": entry.region,
@@ -159,6 +162,7 @@ def coverage_document(entry: Coverage) -> dict[str, Any]:
         "error": entry.error,
     }
     document |= {"accepted": True} if entry.accepted else {}
+    document |= {"drop": entry.drop} if entry.drop else {}
     return document | ({"notes": list(entry.notes)} if entry.notes else {})
 
 

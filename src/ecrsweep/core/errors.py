@@ -10,6 +10,7 @@ EcrsweepError
 │   └── PlanForeign      of another account
 ├── NotFound             the image or repository that was asked for does not exist
 ├── Interrupted          the user or the system asked to stop
+├── StateFailure         the folder or bucket of the ledger cannot be read or written
 └── AwsFailure           AWS or a cluster, or the way to it, did not answer as hoped
     ├── CredentialsFailure  no credentials, or credentials that are no longer valid
     ├── Denied           the identity may not make the call
@@ -59,6 +60,10 @@ class NotFound(EcrsweepError):
 
 class Interrupted(EcrsweepError):
     """The user or the system asked to stop."""
+
+
+class StateFailure(EcrsweepError):
+    """The folder or bucket of the ledger cannot be read or written."""
 
 
 class AwsFailure(EcrsweepError):

@@ -4,17 +4,18 @@ Gates turn what would go into what is held: a source or manifest that could not 
 than its owner expects, a world that changed since. They never touch what is kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from ecrsweep.core.decisions import Action, Code, Decision, Reason
 from ecrsweep.core.images import Gap, Inventory
+from ecrsweep.core.ledger import merged, seen_in
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY, Limits, Policy
 from ecrsweep.core.retention import decide
-from ecrsweep.core.uses import Coverage, Matched, Use
+from ecrsweep.core.uses import Coverage, Matched, Sighting, Use
 
 PLAN_LIFE: Final = DAY
 """Seconds for which apply takes a saved plan."""
@@ -37,13 +38,17 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class RepositoryPlan(msgspec.Struct, frozen=True):
-    """The decisions of one repository, newest push first, the uses that find no image in it, and its gaps."""
+    """The decisions of one repository, newest push first, the uses that find no image in it, and its gaps.
+
+    `seen` is what the run saw in use there, for the ledger.
+    """
 
     repository: Repository
     decisions: tuple[Decision, ...]
     unresolved: tuple[Use, ...] = ()
     gaps: tuple[Gap, ...] = ()
     own_reads: int = 0
+    seen: tuple[Sighting, ...] = ()
 
     @property
     def summary(self) -> Summary:
@@ -66,7 +71,7 @@ class RepositoryPlan(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Everything known about one image: its decision, and its neighbours in the graph by digest."""
+    """Everything known about one image: its decision, its neighbours in the graph by digest, and who was seen using it."""
 
     repository: Repository
     decision: Decision
@@ -74,6 +79,7 @@ class Explanation(msgspec.Struct, frozen=True):
     children: tuple[str, ...]
     subjects: tuple[str, ...]
     referrers: tuple[str, ...]
+    history: tuple[Sighting, ...] = ()
 
 
 def plan_repository(
@@ -82,22 +88,29 @@ def plan_repository(
     policy: Policy | None,
     now: float,
     *,
+    remembered: Mapping[str, Reason] | None = None,
     census_gaps: Sequence[Coverage] = (),
     limits: Limits | None = None,
 ) -> RepositoryPlan:
     """One decision for every image of the inventory.
 
-    `policy` None: nobody governs the repository, all is kept. `now` in seconds since the epoch.
+    `policy` None: nobody governs the repository, all is kept. `now` in seconds since the epoch. `remembered` are the
+    reasons that earlier runs left, by digest.
     `limits` None: none are asked, or they are overridden.
     """
-    decisions = decide(inventory, matched.reasons, policy, now)
+    decisions = decide(inventory, matched.reasons, policy, now, remembered)
     held = _gap(census_gaps, inventory.gaps)
     if held is None and limits is not None:
         held = _repository_limit(decisions, limits)
     if held is not None:
         decisions = [hold(decision, held) for decision in decisions]
     return RepositoryPlan(
-        inventory.repository, tuple(decisions), tuple(matched.unresolved), inventory.gaps, inventory.own_reads
+        inventory.repository,
+        tuple(decisions),
+        tuple(matched.unresolved),
+        inventory.gaps,
+        inventory.own_reads,
+        merged(seen_in(inventory.repository, matched, now)),
     )
 
 
@@ -120,7 +133,7 @@ def run_limit(limits: Limits, summary: Summary) -> Reason | None:
 
 def _gap(census: Sequence[Coverage], inventory: Sequence[Gap]) -> Reason | None:
     """One reason for all gaps: the first in words, the others counted; the plan's coverage has each."""
-    found = [f"{entry.place}: {entry.error}" for entry in census] + [gap.error for gap in inventory]
+    found = [entry.drop or f"{entry.place}: {entry.error}" for entry in census] + [gap.error for gap in inventory]
     if not found:
         return None
     return Reason(Code.COVERAGE_GAP, found[0] if len(found) == 1 else f"{found[0]} (and {len(found) - 1} more)")

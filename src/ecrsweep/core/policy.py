@@ -24,7 +24,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The retention rules of a set of repositories.
 
     `repositories` are globs over whole names. `protected_tags` are globs over whole tags,
-    `protected_tag_regexes` are searched for in tags. `pulled_within` and `pushed_within`: None is off.
+    `protected_tag_regexes` are searched for in tags. `pulled_within`, `pushed_within` and `used_within`: None is off.
     """
 
     name: str = "default"
@@ -34,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protected_tag_regexes: tuple[str, ...] = ()
     pushed_within: float | None = None
     pulled_within: float | None = 30 * DAY
+    used_within: float | None = 30 * DAY
     untagged_for: float = 14 * DAY
     grace: float = DAY
 
@@ -41,7 +42,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what can't be meant. Raises `BadInput`."""
         if self.newest < 0:
             raise BadInput(f"keep-newest is {self.newest}: it cannot be negative")
-        for field in ("pushed_within", "pulled_within", "untagged_for", "grace"):
+        for field in ("pushed_within", "pulled_within", "used_within", "untagged_for", "grace"):
             value = getattr(self, field)
             if value is not None and not 0 <= value <= LONGEST_DURATION:
                 raise BadInput(f"{field} is {value} seconds: accepted are 0 to 36500 days")

@@ -16,8 +16,8 @@ from ecrsweep.core.images import Image, Inventory, Kind, Status
 from ecrsweep.core.policy import Policy, format_duration
 from ecrsweep.core.times import rfc3339
 
-# In use or protected: speaks for what contains the image and, from a referrer, for its subject too.
-_STRONG = frozenset({Code.IN_USE, Code.PROTECTED_TAG})
+# In use, now or as an earlier run saw it, or protected: speaks for what contains the image and, from a referrer, for its subject too.
+_STRONG = frozenset({Code.IN_USE, Code.USED_RECENTLY, Code.PROTECTED_TAG})
 # Pushed or pulled: speaks for what contains the image. From a referrer it speaks for nobody.
 _WEAK = frozenset({Code.PULLED_RECENTLY, Code.PUSHED_RECENTLY, Code.UNTAGGED_GRACE})
 
@@ -34,16 +34,24 @@ class _Context(msgspec.Struct, frozen=True):
 
 
 def decide(
-    inventory: Inventory, in_use: Mapping[str, Sequence[Reason]], policy: Policy | None, now: float
+    inventory: Inventory,
+    in_use: Mapping[str, Sequence[Reason]],
+    policy: Policy | None,
+    now: float,
+    remembered: Mapping[str, Reason] | None = None,
 ) -> list[Decision]:
     """What evidence and policy say of every image, newest push first, equal times by digest.
 
-    `in_use` are the reasons that uses give, by digest. `policy` None: nobody governs the repository.
-    `now` in seconds since the epoch. Linear in images, tags and edges, but for the sort.
+    `in_use` are the reasons that uses give, by digest, `remembered` those that earlier runs left. They are told of what is
+    not in use now: a plan and the next one, which remembers it, read the same. `policy` None: nobody governs the
+    repository. `now` in seconds since the epoch. Linear in images, tags and edges, but for the sort.
     """
     graph = build_graph(inventory.images, inventory.edges)
     context = _context(graph)
     own: _Reasons = defaultdict(list, {digest: list(reasons) for digest, reasons in in_use.items()})
+    for digest, reason in (remembered or {}).items():
+        if digest not in in_use:
+            own[digest].append(reason)
     _add_own(graph, context, policy, now, own)
     _flow_up(graph, own)
     _flow_down(graph, own)

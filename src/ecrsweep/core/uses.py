@@ -66,6 +66,31 @@ class Use(msgspec.Struct, frozen=True, gc=False):
         return f"{self.workload} {self.where}".rstrip()
 
 
+class Sighting(msgspec.Struct, frozen=True, gc=False):
+    """A use that some run saw, as the ledger remembers it: which image, by whom, first and last when.
+
+    `image` is a name with its digest; a name with a tag where nobody could tell the digest; or "" where `digest` counts
+    in every repository of `region`. Times are seconds since the epoch.
+    """
+
+    image: str
+    workload: str
+    source: str
+    first_seen: float
+    last_seen: float
+    digest: str | None = None
+    region: str = ""
+    possible: bool = False
+    """True where the use may have meant another image."""
+
+    def as_use(self) -> Use:
+        """The use that this remembers: a name with a tag meant what the tag named when it was seen."""
+        return Use(
+            self.image, self.workload, self.source, region=self.region, digest=self.digest,
+            resolved_from=self.first_seen, resolved_until=self.last_seen, anywhere=not self.image,
+        )  # fmt: skip
+
+
 class Note(msgspec.Struct, frozen=True):
     """Something that a source cannot know or wants to be looked at, in a sentence: a warning, never a permission."""
 
@@ -86,7 +111,8 @@ class Coverage(msgspec.Struct, frozen=True):
 
     `error` is a sentence: why it failed, or by whom it was skipped. `accepted` is True where the user
     named this gap as acceptable. `action` is the IAM action that was refused, where one was. `notes` are what the
-    source could not know although it was read.
+    source could not know although it was read. `images` counts the distinct names in `uses`, but for those known by pulls
+    alone. `drop` is a sentence where a source that was read told suspiciously little.
     """
 
     account: str
@@ -98,11 +124,18 @@ class Coverage(msgspec.Struct, frozen=True):
     accepted: bool = False
     action: str | None = None
     notes: tuple[str, ...] = ()
+    images: int = 0
+    drop: str | None = None
 
     @property
     def is_gap(self) -> bool:
         """True where uses may exist that nobody saw, and nobody has accepted that."""
-        return self.status is CoverageStatus.FAILED and not self.accepted
+        return (self.status is CoverageStatus.FAILED or self.drop is not None) and not self.accepted
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is a gap, in words; None where nothing is wrong."""
+        return self.drop or (self.error if self.status is CoverageStatus.FAILED else None)
 
     @property
     def place(self) -> str:
@@ -111,22 +144,46 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 class Census(msgspec.Struct, frozen=True):
-    """All uses that were found, and what was asked."""
+    """All uses that were found, what was asked, and what earlier runs saw."""
 
     uses: tuple[Use, ...] = ()
     coverage: tuple[Coverage, ...] = ()
+    remembered: tuple[Sighting, ...] = ()
 
     @property
     def gaps(self) -> tuple[Coverage, ...]:
-        """The sources that failed without anybody having accepted it."""
+        """The sources that failed, or told suspiciously little, without anybody having accepted it."""
         return tuple(entry for entry in self.coverage if entry.is_gap)
 
 
-class Matched(msgspec.Struct, frozen=True):
-    """The uses that mean images of one repository: reasons by digest, and the uses that find no image."""
+class Match(msgspec.Struct, frozen=True, gc=False):
+    """One use that means an image. `how` tells what is not plain about that; `others` do as this one does."""
 
-    reasons: dict[str, list[Reason]]
+    use: Use
+    how: str = ""
+    possible: bool = False
+    others: int = 0
+
+    @property
+    def reason(self) -> Reason:
+        """What it says for the image."""
+        more = f" and {self.others} more" if self.others else ""
+        words = ("possible: " if self.possible else "") + self.how
+        return Reason(Code.IN_USE, f"{self.use.described}{more} ({words})" if words else f"{self.use.described}{more}")
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """The uses that mean images of one repository, by digest, and the uses that find no image."""
+
+    found: dict[str, list[Match]]
     unresolved: list[Use]
+
+    @property
+    def reasons(self) -> dict[str, list[Reason]]:
+        """What they say for each image."""
+        return {
+            digest: list(dict.fromkeys(match.reason for match in matches)) for digest, matches in self.found.items()
+        }
 
 
 class _Name(msgspec.Struct):
@@ -187,14 +244,14 @@ class UseIndex:
             _match_name(name, held, tags, matched)
             moved += _moved(name, tags)
         for digest in self._anywhere.keys() & held.keys():
-            matched.reasons[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
+            matched.found[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
         region = repository.registry.region
         for digest in held:
             for use in self._in_region.get((region, digest), ()):
-                matched.reasons[digest].append(Reason(Code.IN_USE, f"{use.described} (by digest, whatever its name)"))
+                matched.found[digest].append(Match(use, "by digest, whatever its name"))
         if moved:
             _protect_earlier(moved, held.values(), matched)
-        return Matched({digest: _distinct(reasons) for digest, reasons in matched.reasons.items()}, matched.unresolved)
+        return Matched(dict(matched.found), matched.unresolved)
 
     def missing(self, registry: Registry, found: Container[str], *, asked: Iterable[str]) -> Iterator[Use]:
         """The uses of repositories in `asked` of a registry that does not hold them."""
@@ -229,9 +286,9 @@ def _endings(path: str) -> Iterator[str]:
 def _match_name(name: _Name, held: Mapping[str, Image], tags: Mapping[str, Image], matched: Matched) -> None:
     named = tags.get(name.tag) if name.tag else None
     found = {digest for digest in name.digests if digest in held} | ({named.digest} if named else set())
-    reasons = [_in_use(use, name.alias_host) for use in name.uses] if found else []
+    matches = [_in_use(use, name.alias_host) for use in name.uses] if found else []
     for digest in found:
-        matched.reasons[digest] += reasons
+        matched.found[digest] += matches
     if name.alias_host is None and not _pullable(name, held, named):
         matched.unresolved.extend(use for use in name.uses if not use.ended)
 
@@ -258,24 +315,16 @@ def _protect_earlier(moved: list[Use], images: Iterable[Image], matched: Matched
     """Keep the untagged images that were there when these workloads started: one of them is what runs."""
     last = max(moved, key=lambda use: float("inf") if use.resolved_until is None else use.resolved_until)
     until = float("inf") if last.resolved_until is None else last.resolved_until
-    others = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-    reason = Reason(
-        Code.IN_USE, f"{last.described}{others} (possible: started before its tag moved, and reports no digest)"
-    )
+    how = "started before its tag moved, and reports no digest"
+    match = Match(last, how, possible=True, others=len(moved) - 1)
     for image in images:
         if not image.tags and not image.subjects and (image.pushed_at is None or image.pushed_at < until):
-            matched.reasons[image.digest].append(reason)
+            matched.found[image.digest].append(match)
 
 
-def _in_use(use: Use, alias_host: str | None) -> Reason:
-    if alias_host is None:
-        return Reason(Code.IN_USE, use.described)
-    return _possible(use, f"{alias_host} may be an alias")
+def _in_use(use: Use, alias_host: str | None) -> Match:
+    return Match(use) if alias_host is None else _possible(use, f"{alias_host} may be an alias")
 
 
-def _possible(use: Use, why: str) -> Reason:
-    return Reason(Code.IN_USE, f"{use.described} (possible: {why})")
-
-
-def _distinct(reasons: list[Reason]) -> list[Reason]:
-    return list(dict.fromkeys(reasons))
+def _possible(use: Use, why: str) -> Match:
+    return Match(use, why, possible=True)

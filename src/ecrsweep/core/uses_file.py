@@ -82,9 +82,11 @@ def _document(raw: bytes) -> UsesFile:
         uses=tuple(found.uses),
         # Whoever made the file may have accepted a gap, and lacked a permission; whoever reads it has not.
         gaps=tuple(
-            msgspec.structs.replace(entry, accepted=False, action=None)
+            msgspec.structs.replace(
+                entry, status=CoverageStatus.FAILED, error=entry.trouble, drop=None, accepted=False, action=None
+            )
             for entry in found.coverage
-            if entry.status is CoverageStatus.FAILED
+            if entry.trouble is not None
         ),
         skipped=tuple(entry for entry in found.coverage if entry.status is CoverageStatus.SKIPPED),
         account=found.account,

@@ -115,6 +115,8 @@ class Emulator:
         self.calls, self.faults = Calls(), Faults()
         self.gate: Gate | None = None
         self.latency = 0.0
+        self.simulation: Mapping[str, str] | None = None
+        """What SimulatePrincipalPolicy says of actions, others are allowed; None where nobody may ask."""
         self.ecr = EcrState(self.clock, self.account, self.region)
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
         self.trail = TrailState(self.clock, self.account)
@@ -264,9 +266,26 @@ class Emulator:
                 f"<Account>{call.account}</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>{uuid.uuid4()}"
                 "</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
             )
+        if (call.service, call.operation) == ("iam", "SimulatePrincipalPolicy"):
+            return self._simulated(call)
         if (call.service, call.operation) == ("ec2", "DescribeRegions"):
             return _xml(self._regions_document(every=call.parameters.get("AllRegions") == "true"))
         return None
+
+    def _simulated(self, call: Call) -> _Answer:
+        if self.simulation is None:
+            raise AwsError("AccessDenied", "User is not authorized to perform: iam:SimulatePrincipalPolicy", 403)
+        actions = [value for name, value in call.parameters.items() if name.startswith("ActionNames.member.")]
+        results = "".join(
+            f"<member><EvalActionName>{action}</EvalActionName><EvalDecision>{self.simulation.get(action, 'allowed')}"
+            "</EvalDecision></member>"
+            for action in actions
+        )
+        return _xml(
+            "<SimulatePrincipalPolicyResponse xmlns='https://iam.amazonaws.com/doc/2010-05-08/'>"
+            f"<SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults>{results}"
+            "</EvaluationResults></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"
+        )
 
     def _regions_document(self, *, every: bool) -> str:
         listed = [(name, "opt-in-not-required") for name in self.regions]

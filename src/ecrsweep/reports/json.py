@@ -1,12 +1,16 @@
 """Plans, applies and uses for programs: one JSON document, or JSON Lines, written as the repositories come."""
 
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
 from ecrsweep.core.document import Footer, Header, PlanLines, decision_documents
 from ecrsweep.core.plan import RepositoryPlan
+from ecrsweep.core.times import rfc3339
+from ecrsweep.core.uses import Sighting
+
+HISTORY_FORMAT: Final = "ecrsweep.history/1"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,6 +57,17 @@ class PlanDocumentReport:
     def end(self, footer: Footer) -> None:
         """Close the list and write the members of the footer."""
         self._out.write(b"\n]," + _encode(footer.document())[1:] + b"\n")
+
+
+def history_document(one: Sighting) -> dict[str, Any]:
+    """Who was seen using an image, first and last when, as JSON-able data; `possible` stands only where it may not be so."""
+    document: dict[str, Any] = {
+        "workload": one.workload,
+        "source": one.source,
+        "first_seen": rfc3339(one.first_seen),
+        "last_seen": rfc3339(one.last_seen),
+    }
+    return document | ({"possible": True} if one.possible else {})
 
 
 def write_document(out: BinaryIO, document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

@@ -19,7 +19,7 @@ from ecrsweep.core.plan import Explanation, RepositoryPlan, Summary
 from ecrsweep.core.policy import Policy, format_duration
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
-from ecrsweep.core.uses import Use
+from ecrsweep.core.uses import Coverage, Sighting, Use
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 
 _STYLES: Final = {Action.KEEP: "green", Action.DELETE: "red", Action.ARCHIVE: "yellow", Action.HOLD: "yellow"}
@@ -74,7 +74,7 @@ class PlanTable:
         self._out.print(self._table(footer.summary))
         self._out.print()
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
-            self._out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
+            self._out.print(Text(printable(line), style=line_style(line)))
         if footer.own_reads:
             read = "1 index" if footer.own_reads == 1 else f"{footer.own_reads:,} indexes"
             self._out.print(
@@ -108,6 +108,7 @@ def rules(policy: Policy) -> str:
         f"the newest {policy.newest} tagged of each repository",
         f"tags {', '.join(tags)}" if tags else "",
         f"pulled within {format_duration(policy.pulled_within)}" if policy.pulled_within else "",
+        f"seen in use within {format_duration(policy.used_within)}" if policy.used_within else "",
         f"pushed within {format_duration(max(policy.pushed_within or 0.0, policy.grace))}",
         f"untagged for {format_duration(policy.untagged_for)} after push",
     ]
@@ -117,11 +118,13 @@ def rules(policy: Policy) -> str:
 def verdict(footer: Footer) -> str:
     """What the plan comes to, in a sentence."""
     summary = footer.summary
-    if any(entry.is_gap for entry in footer.coverage) and summary.hold:
-        return (
-            f"{counted(summary.hold, 'image')} held: not everything that could use them was read. Nothing goes until the "
-            "gaps above are closed, or named with --accept-gap."
-        )
+    gaps = [entry for entry in footer.coverage if entry.is_gap]
+    if gaps and summary.hold:
+        unread = any(entry.drop is None for entry in gaps)
+        why = "not everything that could use them was read" if unread else "a source tells far fewer uses than before"
+        ways = ["--accept-gap"] * unread + ["--accept-drop"] * any(entry.drop for entry in gaps)
+        what = "the gaps above are closed" if unread else "that is mended"
+        return f"{counted(summary.hold, 'image')} held: {why}. Nothing goes until {what}, or named with {' and '.join(ways)}."
     if footer.verdict is not None:
         return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
     held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
@@ -207,7 +210,12 @@ class UsesTable:
                 self._out.print(f"    and {len(distinct) - self._shown} more (--verbose)")
         self._out.print()
         for line in coverage:
-            self._out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
+            self._out.print(Text(printable(line), style=line_style(line)))
+
+
+def line_style(line: str) -> str:
+    """What holds a run stands out among the lines of coverage."""
+    return "bold red" if line.startswith(("GAP:", "DROP:")) else ""
 
 
 class UnexplainedTable:
@@ -281,6 +289,33 @@ def show_explanation(out: Console, found: Explanation) -> None:
         for reason in reasons:
             if reason.detail:
                 out.print(f"    {printable(reason.detail)}")
+    if found.history:
+        out.print()
+        out.print(Text("Seen in use by runs so far", style="bold"))
+        out.print(_history_table(found.history))
+
+
+def show_history(out: Console, image: str, life: Sequence[Sighting], ledger: Coverage) -> None:
+    """Who was seen using an image, first and last when, and what should be known of the ledger."""
+    out.print(Text(printable(image), style="bold"))
+    out.print(_history_table(life) if life else "No run has seen it in use.")
+    out.print()
+    for line in coverage_lines([ledger], 0):
+        out.print(printable(line))
+
+
+def _history_table(life: Sequence[Sighting]) -> Table:
+    table = _borderless()
+    for name in ("LAST SEEN", "FIRST SEEN", "SOURCE", "WORKLOAD"):
+        table.add_column(name, no_wrap=True)
+    for one in life:
+        workload = f"{one.workload} (possible)" if one.possible else one.workload
+        table.add_row(_minute(one.last_seen), _minute(one.first_seen), printable(one.source), printable(workload))
+    return table
+
+
+def _minute(seconds: float) -> str:
+    return rfc3339(seconds // 60 * 60)[:16] + "Z"
 
 
 def _borderless() -> Table:

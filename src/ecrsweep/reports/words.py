@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ecrsweep.core.ledger import LEDGER_SOURCE
 from ecrsweep.core.uses import Coverage, CoverageStatus
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -36,6 +37,8 @@ def printable(text: str) -> str:
 
 def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]:
     """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
+    ledger = [entry for entry in coverage if entry.source == LEDGER_SOURCE]
+    coverage = [entry for entry in coverage if entry.source != LEDGER_SOURCE]
     lines = []
     complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
     if complete:
@@ -45,8 +48,20 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
         if entry.status is CoverageStatus.FAILED:
             accepted = " (accepted)" if entry.accepted else ""
             lines.append(f"GAP{accepted}: {entry.place}: {entry.error}")
+        elif entry.drop is not None:
+            lines.append(f"DROP{' (accepted)' if entry.accepted else ''}: {entry.drop}")
+    lines += (line for entry in ledger for line in _ledger_lines(entry))
     lines += (f"Note: {entry.place}: {note}" for entry in coverage for note in entry.notes)
     return lines
+
+
+def _ledger_lines(entry: Coverage) -> Iterable[str]:
+    """What earlier runs left: memory is no source that was asked, so it has lines of its own."""
+    if entry.status is not CoverageStatus.COMPLETE:
+        yield f"Ledger: not used: {entry.error}. What only earlier runs saw in use is not protected."
+    elif entry.uses:
+        yield f"Ledger: {counted(entry.uses, 'use')} remembered of runs so far."
+    yield from (f"Ledger: {note}." for note in entry.notes)
 
 
 def _asked(complete: Sequence[Coverage], foreign_uses: int) -> str:

@@ -6,7 +6,7 @@ The report is written whatever happens: at the end, when the time limit comes, a
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +26,14 @@ from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.grants import advice, lacking
+from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
 log = logging.getLogger("ecrsweep")
 
 RUN_FORMAT: Final = "ecrsweep.run/1"
+STATE_PREFIX: Final = "state"
+"""The folder of the bucket that keeps what outlives a run."""
 
 
 class Run:
@@ -51,6 +54,7 @@ class Run:
         self._saved: SavedPlan | None = None
         self._plan_run: PlanRun | None = None
         self._carrying: Carrying | None = None
+        self._memory: Memory | None = None
         self._plan_address: str | None = asked.plan
         self._began = time.time()
 
@@ -64,6 +68,7 @@ class Run:
             self._world, self._request = reopen(self._saved, settings, environ, self._session)
         else:
             self._world, self._request = prepare(settings, environ, self._session)
+        self._memory = open_memory(self._world, self._state(self._request), environ)
         if self._desk is not None:
             self._cache = LastingCache(self._desk, self._world.cache)
             self._cache.fetch()
@@ -74,6 +79,7 @@ class Run:
         self.was_cut = self._saved is None
         if self._saved is not None and self._asked.command == "apply" and not self._is_held_whole:
             self._apply(self._world, self._request, self._saved, stop)
+        self._memory.write(log.warning)
 
     def close(self) -> None:
         """Let nothing more of this run reach AWS, but the report."""
@@ -159,7 +165,7 @@ class Run:
 
     def _made_plan(self, world: AwsWorld, request: Request, stop: Stop) -> SavedPlan | None:
         """A plan of now, kept in the bucket as it comes about; None where `stop` came first."""
-        run = PlanRun(world, request, take_census(world, request, log.info), time.time())
+        run = self._begun(world, request)
         self._plan_run = run
         going: list[PlannedImage] = []
         with (
@@ -172,9 +178,11 @@ class Run:
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
                 going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+            footer = run.footer()
+            statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
+            self._note(run, request, statuses)
             if not run.complete:
                 return None
-            footer = run.footer()
             lines.end(footer)
             file.flush()
             if self._desk is not None:
@@ -186,13 +194,28 @@ class Run:
         if stop():
             self.was_cut = True
             return
-        again = PlanRun(world, request, take_census(world, request, log.info), time.time())
+        again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
         self._carrying = begin_apply(world, saved, again, log.info)
         self._carrying.work(stop)
         result = self._carrying.result()
         self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0
+        self._note(again, request, apply_statuses(result))
+
+    def _begun(self, world: AwsWorld, request: Request) -> PlanRun:
+        """A plan of this moment: everything is asked, and what earlier runs left is recalled."""
+        assert self._memory is not None  # noqa: S101 - set by work before anything begins
+        census = take_census(world, request, log.info, self._memory.recall())
+        return PlanRun(world, request, census, time.time())
+
+    def _note(self, run: PlanRun, request: Request, statuses: Iterable[Exit]) -> None:
+        assert self._memory is not None  # noqa: S101 - likewise
+        self._memory.note(run, request, statuses)
+
+    def _state(self, request: Request) -> str | None:
+        """Where the ledger is: where somebody said, else in the bucket of the function, which is all that lasts."""
+        return request.scope.state or (f"s3://{self._asked.bucket}/{STATE_PREFIX}" if self._asked.bucket else None)
 
     def _missing_permissions(self, result: ApplyResult | None) -> list[str]:
         if self._world is None or self._request is None or self._plan_run is None:

@@ -19,14 +19,15 @@ BUCKET_VARIABLE: Final = "ECRSWEEP_BUCKET"
 _LISTS: Final = frozenset(
     {
         "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps",
-        "repositories", "keep_tags",
+        "accept_drops", "repositories", "keep_tags",
     }
 )  # fmt: skip
 _WHOLE: Final = frozenset({"keep_tag_regexes"})
 # What an event must not say: whoever may invoke the function could else run commands with its role.
 _OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands"})
 _KNOWN: Final = frozenset(Settings.__struct_fields__) - _OF_A_MACHINE
-_OTHER_VARIABLES: Final = frozenset({BUCKET_VARIABLE, "ECRSWEEP_CACHE_DIR"})
+_BESIDE_A_PLAN: Final = frozenset({"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"})
+_OTHER_VARIABLES: Final = frozenset({BUCKET_VARIABLE, "ECRSWEEP_CACHE_DIR", "ECRSWEEP_STATE_DIR"})
 _NARROWING: Final = (
     "repositories",
     "keep_tags",
@@ -61,7 +62,7 @@ def asked_of(event: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
     plan = event.get("plan")
     if not isinstance(plan, str | None):
         raise BadInput("The plan of the event is the address of an object: s3://BUCKET/KEY")
-    if plan is not None and (command != "apply" or set(event) - {"command", "plan", "accept_gaps", "override_limits"}):
+    if plan is not None and (command != "apply" or set(event) - _BESIDE_A_PLAN):
         raise BadInput("A saved plan is for the command apply, and has its own scope and rules")
     given = _of_environment(environ) | {name: event[name] for name in _KNOWN & event.keys()}
     return Asked(command, _converted(given), plan, environ.get(BUCKET_VARIABLE) or None)

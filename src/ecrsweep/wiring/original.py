@@ -75,6 +75,7 @@ def settings_of(values: Mapping[str, str], beside: Settings = _NOTHING_BESIDE) -
         protected_tag_regexes=tuple(dict.fromkeys((values["ignoretagsregex"], *more.protected_tag_regexes))),
         pushed_within=more.pushed_within,
         pulled_within=more.pulled_within,
+        used_within=None,
     )
     return OriginalSettings(
         regions=named or None,

@@ -10,7 +10,7 @@ from ecrsweep._version import __version__
 from ecrsweep.app import Request
 from ecrsweep.aws.cache import ManifestCache, default_cache_file
 from ecrsweep.aws.session import AwsSession, AwsWorld
-from ecrsweep.config import Settings, check_accepted_gaps, limits_of, policy_of
+from ecrsweep.config import Settings, check_accepted_gaps, check_state, limits_of, policy_of
 from ecrsweep.core.document import SavedPlan, Scope
 from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
 from ecrsweep.core.policy import Policy
@@ -46,6 +46,8 @@ def prepare(
     policies = (policy_of(settings),)
     limits = limits_of(settings)
     accepts = check_accepted_gaps(settings.accept_gaps)
+    drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
+    state = check_state(settings.state)
     check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
     named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
@@ -59,10 +61,12 @@ def prepare(
         with_sources=settings.with_sources,
         source_options=settings.source_options,
         accept_gaps=accepts,
+        accept_drops=drops,
         uses_files=tuple(_from_anywhere(path) for path in settings.uses_files),
         uses_commands=settings.uses_commands,
         limits=limits,
         override_limits=settings.override_limits,
+        state=state,
     )
     return open_world(session), request_of(scope, policies, allowed=settings.uses_commands)
 
@@ -70,7 +74,7 @@ def prepare(
 def reopen(
     saved: SavedPlan, settings: Settings, environ: Mapping[str, str], session: AwsSession | None = None
 ) -> tuple[AwsWorld, Request]:
-    """The world and the request that a saved plan was made for; of the settings only session, gaps, limits and commands count.
+    """The world and the request that a saved plan was made for; of the settings only session, state, gaps, limits and commands count.
 
     A command of the plan runs only if the settings name it too; others that they name are asked besides.
 
@@ -88,10 +92,13 @@ def reopen(
     if strangers:
         raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(sorted(strangers))}")
     accepts = check_accepted_gaps(settings.accept_gaps)
+    drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
     scope = msgspec.structs.replace(
         scope,
         accept_gaps=tuple(dict.fromkeys((*scope.accept_gaps, *accepts))),
+        accept_drops=tuple(dict.fromkeys((*scope.accept_drops, *drops))),
         override_limits=scope.override_limits or settings.override_limits,
+        state=check_state(settings.state) or scope.state,
         uses_commands=tuple(dict.fromkeys((*scope.uses_commands, *settings.uses_commands))),
     )
     return open_world(session), request_of(scope, saved.header.policies, allowed=settings.uses_commands)
