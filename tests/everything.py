@@ -44,7 +44,7 @@ def furnish(aws: Emulator) -> Repository:
 def _apprunner(aws: Emulator, repository: Repository) -> None:
     """A service that was deployed once."""
     operation = apprunner.operation("CREATE_SERVICE", ago(days=30))
-    apprunner.tell(aws, apprunner.service("web", _image(repository)), operations=[operation])
+    apprunner.tell(aws, apprunner.service("site", _image(repository)), operations=[operation])
 
 
 def _batch(aws: Emulator, repository: Repository) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ecrsweep.emulator import AwsError, Emulator, Request
-from ecrsweep.sources import OWN
+from ecrsweep.sources import OWN, chosen_sources, named_sources
 from ecrsweep.wiring.policies import BESIDES_PLAN, WITHOUT_PERMISSION
-from tests.everything import FURNISHED, REPOSITORY, furnish
-from tests.support import ACCOUNT, ROOT, Cli
+from tests.everything import FURNISHED, IN_USE, REPOSITORY, furnish
+from tests.sources.test_cloudtrail import delivered
+from tests.support import ACCOUNT, ROOT, Cli, ago
 
 BUCKET = "ecrsweep-of-the-tests"
 EVERY_SOURCE = [
@@ -37,6 +38,11 @@ class Witness:
             key = (request.method, _OBJECT.fullmatch(request.path) is not None)
             self._s3.add(_S3_ACTIONS.get(key, f"s3:{request.method} {request.path}"))
         return None
+
+    def forget(self) -> None:
+        """What was called so far, to build the world."""
+        self._s3.clear()
+        self._aws.calls.reset()
 
     @property
     def actions(self) -> set[str]:
@@ -98,6 +104,29 @@ def test_guard_makes_the_calls_of_its_policy_and_no_others(
     assert witness.actions == allowed(cli, "--for", purpose, *EVERY_SOURCE)
 
 
+@pytest.mark.parametrize("log", ["bucket", "lake"])
+def test_where_options_change_what_a_source_asks_it_declares_what_it_asks_then(
+    aws: Emulator, cli: Cli, witness: Witness, log: str, tmp_path: Path
+) -> None:
+    for day in range(31):
+        aws.trail.pull(aws.ecr.repository(REPOSITORY), tag=IN_USE, at=ago(days=day, minutes=1))
+    option = delivered(aws, log, tmp_path)
+    witness.forget()
+    (source,) = (source for source in chosen_sources((), [option]) if source.name == "cloudtrail")
+    ended = cli.plan("--source-option", option, "--consumer-region", "us-east-1")
+    assert ended.status == 0, ended.out
+    assert witness.actions == allowed(cli) | {*source.actions}
+
+
+def test_a_file_in_a_bucket_is_read_with_what_its_source_declares(aws: Emulator, cli: Cli, witness: Witness) -> None:
+    aws.client("s3").put_object(Bucket=BUCKET, Key="uses.json", Body=b"[]")
+    witness.forget()
+    file = f"s3://{BUCKET}/uses.json"
+    (source,) = named_sources([file], (), (), allowed=())
+    assert cli.plan("--uses-file", file).status == 0
+    assert witness.actions == allowed(cli) | {*source.actions}
+
+
 def test_applying_a_saved_plan_makes_the_calls_of_the_policy_and_no_others(
     aws: Emulator, cli: Cli, witness: Witness
 ) -> None:
@@ -150,7 +179,8 @@ def test_where_no_region_is_named_or_all_of_them_any_is_allowed_of_any_account(c
 
 
 def test_a_source_that_is_skipped_is_left_out(cli: Cli) -> None:
-    assert "ecs:" not in cli("iam-policy", "--skip-source", "ecs").out
+    assert "lambda:" in cli("iam-policy").out
+    assert "lambda:" not in cli("iam-policy", "--skip-source", "lambda").out
 
 
 @pytest.mark.parametrize(
