@@ -71,9 +71,17 @@ def resource_types(action: str) -> list[str]:
     return sorted({re.sub(r"(/\*)+$", "/*", end) for end in ends})
 
 
+def suggested(action: str) -> str:
+    """What the table may say of an action."""
+    if not get_action_data(*action.split(":")):
+        return "ANYTHING, unless AWS says what; and a line in NOT_IN_THE_REFERENCE"
+    ends = ", ".join(f'"{end}"' for end in resource_types(action))
+    return f"every({ends})" if ends else "ANYTHING"
+
+
 def test_every_action_of_this_package_stands_in_the_table() -> None:
     missing = [
-        f'"{action}": {f"every{tuple(ends)}" if (ends := resource_types(action)) else "ANYTHING"}'
+        f'"{action}": {suggested(action)}'
         for action in sorted(DECLARED - WITHOUT_PERMISSION)
         if listed_kind(action) is None
     ]
@@ -196,7 +204,7 @@ def test_sources_read_every_resource_of_a_type_so_that_naming_no_type_allows_no_
     assert all(re.fullmatch(r"/?[A-Za-z-]+([/:]\*)(/[a-z]+/\*)*", end) for end in kind_of(action).ends)
 
 
-@pytest.mark.parametrize("regions", [1, 17])
+@pytest.mark.parametrize("regions", [1, 8])
 @pytest.mark.parametrize("purpose", BESIDES_PLAN)
 def test_the_policy_for_every_source_fits_into_a_managed_policy(purpose: Purpose, regions: int) -> None:
     names = tuple(f"ap-northeast-{number}" for number in range(regions))
