@@ -1,8 +1,10 @@
 """ministack's server, with the resources of calls named as AWS names them. Run by `tests.judge`.
 
 ministack 1.5 decides on the cluster, on the definition, or on nothing, where AWS decides on tasks, services and what hangs
-on them, and on no repository where AWS decides on all. What AWS does: the service authorization reference, and denials
-that people have posted (a call without names: aws-amplify/amplify-cli#10828, cdklabs/construct-hub#1207).
+on them, and on no repository where AWS decides on all. It decides on nothing where AWS decides on the projects of builds,
+on the bus where AWS decides on the rule, and lets everybody ask App Runner, which it lacks. What AWS does: the service
+authorization reference, and denials that people have posted (a call without names: aws-amplify/amplify-cli#10828,
+cdklabs/construct-hub#1207).
 """
 
 import json
@@ -25,7 +27,25 @@ def _nothing(asked: Mapping[str, Any], place: str) -> Sequence[str]:
     return ["*"]
 
 
+def _projects(names: Sequence[str], place: str) -> list[str]:
+    """Those of builds and batches of builds, whose identifiers begin with the project."""
+    return sorted({f"arn:aws:codebuild:{place}:project/{name.partition(':')[0]}" for name in names})
+
+
+def _rule(asked: Mapping[str, Any], place: str) -> list[str]:
+    bus = asked.get("EventBusName", "default")
+    return [f"arn:aws:events:{place}:rule/" + ("" if bus == "default" else f"{bus}/") + asked["Rule"]]
+
+
+LACKING: Final = ("apprunner",)
+"""Services that ministack lacks, so that it would let everybody ask them."""
+
 AS_AWS: Final[Mapping[str, Resources]] = {
+    "apprunner:DescribeService": lambda asked, place: [asked["ServiceArn"]],
+    "apprunner:ListOperations": lambda asked, place: [asked["ServiceArn"]],
+    "codebuild:BatchGetBuildBatches": lambda asked, place: _projects(asked["ids"], place),
+    "codebuild:BatchGetBuilds": lambda asked, place: _projects(asked["ids"], place),
+    "codebuild:BatchGetProjects": lambda asked, place: _projects(asked["names"], place),
     "ecr:DescribeRepositories": lambda asked, place: [
         f"arn:aws:ecr:{place}:repository/{name}" for name in asked.get("repositoryNames", ["*"])
     ],
@@ -41,9 +61,12 @@ AS_AWS: Final[Mapping[str, Resources]] = {
     "ecs:ListServiceDeployments": lambda asked, place: [asked["service"]],
     "ecs:ListServices": _nothing,
     "ecs:ListTasks": _nothing,
+    "events:ListRules": _nothing,
+    "events:ListTargetsByRule": _rule,
 }
 """By action: the resources that AWS decides a call on, from its parameters and "region:account"."""
 
+iam_actions.SERVICE_TO_IAM_NAMESPACE.update({service: service for service in LACKING})
 named_by_ministack = iam_actions.extract_resource_arn
 _enforce = iam_evaluator.enforce
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ecrsweep.emulator import Fault
+from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.sources.batch import BatchSource
 from tests.sources.worlds import HERE, Planned, World, denied, gaps, job_definition, planned, senseless
 from tests.support import ACCOUNT, ago
@@ -49,9 +49,8 @@ def nodes(*ranges: dict[str, Any]) -> dict[str, Any]:
 class Batch:
     """Batch of one region, scripted: moto has no ECS form, no multi-node jobs and no service jobs."""
 
-    def __init__(self, world: World, region: str = HERE) -> None:
-        self._world, self._region = world, region
-        self._scripts = world.aws.scripts
+    def __init__(self, aws: Emulator, region: str = HERE) -> None:
+        self._scripts, self._region = aws.scripts, region
 
     def queues(self, *queues: dict[str, Any]) -> None:
         def described(asked: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +106,7 @@ class Batch:
 
 def build(world: World) -> None:
     image = world.image
-    batch = Batch(world)
+    batch = Batch(world.aws)
     multi = nodes(
         {"container": {"image": image("node-own")}},
         {"ecsProperties": ecs(image("node-ecs"))},
@@ -215,7 +214,7 @@ def test_the_image_that_a_job_started_with_stays_after_its_tag_has_moved(found: 
 
 def test_each_call_that_is_denied_and_each_senseless_answer_is_a_gap(tmp_path: Path) -> None:
     def build_region(world: World, region: str) -> None:
-        batch = Batch(world, region)
+        batch = Batch(world.aws, region)
         batch.queues(queue("main"), queue("training", TRAINING))
         batch.jobs([job("one", container={"image": world.image("job")})])
         batch.training({"one": ("RUNNING", world.image("training"))})

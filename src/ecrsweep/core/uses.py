@@ -313,13 +313,17 @@ def _moved(name: _Name, tags: Mapping[str, Image]) -> Iterator[Use]:
 
 def _protect_earlier(moved: list[Use], images: Iterable[Image], matched: Matched) -> None:
     """Keep the untagged images that were there when these workloads started: one of them is what runs."""
-    last = max(moved, key=lambda use: float("inf") if use.resolved_until is None else use.resolved_until)
-    until = float("inf") if last.resolved_until is None else last.resolved_until
+    last = max(moved, key=lambda use: (_resolved_until(use), use.described))
+    until = _resolved_until(last)
     how = "started before its tag moved, and reports no digest"
     match = Match(last, how, possible=True, others=len(moved) - 1)
     for image in images:
         if not image.tags and not image.subjects and (image.pushed_at is None or image.pushed_at < until):
             matched.found[image.digest].append(match)
+
+
+def _resolved_until(use: Use) -> float:
+    return float("inf") if use.resolved_until is None else use.resolved_until
 
 
 def _in_use(use: Use, alias_host: str | None) -> Match:

@@ -25,6 +25,8 @@ _TASKS_AT_ONCE: Final = 100
 _SERVICES_AT_ONCE: Final = 10
 _REVISIONS_AT_ONCE: Final = 20
 _SETTLED: Final = "SUCCESSFUL"
+# Tasks of daemons are started from definitions of another kind, which `ecs-daemons` describes.
+_DAEMON: Final = ":daemon-task-definition/"
 _SERVICE_IS_GONE: Final = "ServiceNotFoundException"
 
 _Json = Mapping[str, Any]
@@ -78,7 +80,7 @@ class EcsSource:
         clusters = roots.reading(lambda: _clusters(place))
         newest = roots.reading(lambda: _newest_definitions(place, self._newest_revisions))
         tasks, services = reading.workloads(clusters)
-        wanted = dict.fromkeys([task["taskDefinitionArn"] for task in tasks if task.get("taskDefinitionArn")])
+        wanted = dict.fromkeys(arn for task in tasks if (arn := task.get("taskDefinitionArn")) and _DAEMON not in arn)
         wanted |= dict.fromkeys(arn for service in services for arn in service.definitions)
         definitions = reading.definitions([*wanted, *(arn for arn in newest if arn not in wanted)])
         for task in tasks:

@@ -47,10 +47,55 @@ class Kind(msgspec.Struct, frozen=True):
     ends: tuple[str, ...] = ()
 
 
+def every(*ends: str) -> Kind:
+    """Resources of these types, all of them: what sources read, which have one statement together and no word for each."""
+    return Kind("", ends)
+
+
 ANYTHING: Final = Kind("")
 """There is no resource to name: the policy says `*`."""
 
 RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "apprunner": {
+        "DescribeService": every("service/*"),
+        "ListOperations": every("service/*"),
+        "ListServices": ANYTHING,
+    },
+    "batch": {
+        "DescribeJobDefinitions": ANYTHING,
+        "DescribeJobQueues": ANYTHING,
+        "DescribeJobs": ANYTHING,
+        "DescribeServiceJob": ANYTHING,
+        "ListJobs": ANYTHING,
+        "ListServiceJobs": ANYTHING,
+    },
+    "bedrock-agentcore": {
+        "GetAgentRuntime": every("runtime/*"),
+        "GetHarness": ANYTHING,
+        "ListAgentRuntimeEndpoints": ANYTHING,
+        "ListAgentRuntimeVersions": ANYTHING,
+        "ListAgentRuntimes": ANYTHING,
+        "ListHarnessEndpoints": ANYTHING,
+        "ListHarnessVersions": ANYTHING,
+        "ListHarnesses": ANYTHING,
+    },
+    "cloudformation": {
+        "DescribeStacks": every("stack/*"),
+        "GetTemplate": every("stack/*"),
+        "ListExports": ANYTHING,
+        "ListStackResources": every("stack/*"),
+    },
+    "cloudtrail": {
+        "LookupEvents": ANYTHING,
+    },
+    "codebuild": {
+        "BatchGetBuildBatches": every("project/*"),
+        "BatchGetBuilds": every("project/*"),
+        "BatchGetProjects": every("project/*"),
+        "ListBuildBatches": ANYTHING,
+        "ListBuilds": ANYTHING,
+        "ListProjects": ANYTHING,
+    },
     "ec2": {
         "DescribeRegions": ANYTHING,
     },
@@ -65,23 +110,115 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
     },
     "ecs": {
-        "DescribeServiceDeployments": Kind("ServiceDeployments", ("service-deployment/*", "service/*")),
-        "DescribeServiceRevisions": Kind("ServiceRevisions", ("service-revision/*", "service/*")),
-        "DescribeServices": Kind("Services", ("service/*",)),
+        "DescribeServiceDeployments": every("service-deployment/*", "service/*"),
+        "DescribeServiceRevisions": every("service-revision/*", "service/*"),
+        "DescribeServices": every("service/*"),
         "DescribeTaskDefinition": ANYTHING,
-        "DescribeTasks": Kind("Tasks", ("task/*",)),
+        "DescribeTasks": every("task/*"),
         "ListClusters": ANYTHING,
-        "ListServiceDeployments": Kind("Services", ("service/*",)),
+        "ListServiceDeployments": every("service/*"),
         "ListServices": ANYTHING,
         "ListTaskDefinitions": ANYTHING,
         # The reference has container instances here, but no call that names none is decided on one: cdklabs/construct-hub#1207.
         "ListTasks": ANYTHING,
+        "DescribeDaemon": ANYTHING,
+        "DescribeDaemonDeployments": ANYTHING,
+        "DescribeDaemonRevisions": ANYTHING,
+        "DescribeDaemonTaskDefinition": ANYTHING,
+        "ListDaemonDeployments": ANYTHING,
+        "ListDaemonTaskDefinitions": ANYTHING,
+        "ListDaemons": ANYTHING,
+    },
+    "eks": {
+        "DescribeCluster": every("cluster/*"),
+        "ListClusters": ANYTHING,
+    },
+    "emr-serverless": {
+        "GetApplication": every("/applications/*"),
+        "GetJobRun": every("/applications/*/jobruns/*"),
+        "ListApplications": ANYTHING,
+        "ListJobRuns": every("/applications/*"),
+    },
+    "events": {
+        "ListEventBuses": ANYTHING,
+        "ListRules": ANYTHING,
+        "ListTargetsByRule": every("rule/*"),
+    },
+    "gamelift": {
+        "DescribeContainerGroupDefinition": every("containergroupdefinition/*"),
+        "ListContainerFleets": ANYTHING,
+        "ListContainerGroupDefinitions": ANYTHING,
+        "ListFleetDeployments": ANYTHING,
+    },
+    "imagebuilder": {
+        "GetContainerRecipe": every("container-recipe/*"),
+        "GetImage": every("image/*"),
+        "ListContainerRecipes": ANYTHING,
+    },
+    "inspector2": {
+        "BatchGetAccountStatus": ANYTHING,
+        "ListCoverage": ANYTHING,
+    },
+    "lambda": {
+        "GetFunction": every("function:*"),
+        "ListFunctions": ANYTHING,
+    },
+    "lightsail": {
+        "GetContainerServiceDeployments": ANYTHING,
+        "GetContainerServices": ANYTHING,
+    },
+    "pipes": {
+        "DescribePipe": every("pipe/*"),
+        "ListPipes": ANYTHING,
     },
     "s3": {
         "DeleteObject": Kind("Forgotten", ("{bucket}/state/ledger/*",)),
         "GetObject": Kind("Read", ("{bucket}/plans/*", "{bucket}/state/*")),
         "ListBucket": Kind("Listed", ("{bucket}",)),
         "PutObject": Kind("Written", ("{bucket}/plans/*", "{bucket}/reports/*", "{bucket}/state/*")),
+    },
+    "sagemaker": {
+        "DescribeAlgorithm": every("algorithm/*"),
+        "DescribeDataQualityJobDefinition": every("data-quality-job-definition/*"),
+        "DescribeEndpoint": every("endpoint/*"),
+        "DescribeHyperParameterTuningJob": every("hyper-parameter-tuning-job/*"),
+        "DescribeImageVersion": every("image-version/*"),
+        "DescribeInferenceComponent": every("inference-component/*"),
+        "DescribeModel": every("model/*"),
+        "DescribeModelBiasJobDefinition": every("model-bias-job-definition/*"),
+        "DescribeModelExplainabilityJobDefinition": every("model-explainability-job-definition/*"),
+        "DescribeModelPackage": every("model-package/*"),
+        "DescribeModelQualityJobDefinition": every("model-quality-job-definition/*"),
+        "DescribeMonitoringSchedule": every("monitoring-schedule/*"),
+        "DescribePipeline": every("pipeline/*"),
+        "DescribeProcessingJob": every("processing-job/*"),
+        "DescribeTrainingJob": every("training-job/*"),
+        "ListAlgorithms": ANYTHING,
+        "ListDataQualityJobDefinitions": ANYTHING,
+        "ListEndpoints": ANYTHING,
+        "ListHyperParameterTuningJobs": ANYTHING,
+        "ListImageVersions": every("image/*"),
+        "ListImages": ANYTHING,
+        "ListInferenceComponents": ANYTHING,
+        "ListModelBiasJobDefinitions": ANYTHING,
+        "ListModelExplainabilityJobDefinitions": ANYTHING,
+        "ListModelPackages": every("model-package/*"),
+        "ListModelQualityJobDefinitions": ANYTHING,
+        "ListModels": ANYTHING,
+        "ListMonitoringSchedules": ANYTHING,
+        "ListPipelineVersions": every("pipeline/*"),
+        "ListPipelines": ANYTHING,
+        "ListProcessingJobs": ANYTHING,
+        "ListTrainingJobs": ANYTHING,
+    },
+    "scheduler": {
+        "GetSchedule": every("schedule/*"),
+        "ListSchedules": ANYTHING,
+    },
+    "states": {
+        "DescribeStateMachine": every("stateMachine:*"),
+        "ListStateMachineVersions": every("stateMachine:*"),
+        "ListStateMachines": ANYTHING,
     },
 }
 """By service and operation. A new source of this package adds its actions here; a test prints the lines that lack."""
@@ -136,12 +273,8 @@ def _uses(wanted: Wanted) -> Iterator[Statement]:
     own = [source for source in wanted.sources if is_own(source)]
     everywhere = _actions(source for source in own if not source.about.once)
     once = _actions(source for source in own if source.about.once)
-    for service in sorted({_service(action) for action in everywhere | once}):
-        word = "".join(part.capitalize() for part in service.split("-"))
-        here = {action for action in everywhere if _service(action) == service}
-        yield from _allowed(f"Uses{word}", here, wanted.consumer_regions, wanted)
-        here = {action for action in once if _service(action) == service}
-        yield from _allowed(f"UsesOnce{word}", here, _home(wanted), wanted)
+    yield from _asked("Uses", everywhere, wanted.consumer_regions, wanted)
+    yield from _asked("UsesOnce", once, _home(wanted), wanted)
     strangers = _actions(source for source in wanted.sources if not is_own(source))
     if strangers:
         # Nobody here knows what these are decided on, or where they are asked.
@@ -162,18 +295,40 @@ def _actions(sources: Iterable[Source]) -> set[str]:
     return {action for source in sources for action in source.actions} - WITHOUT_PERMISSION
 
 
+def _asked(name: str, actions: set[str], regions: Sequence[str] | None, wanted: Wanted) -> Iterator[Statement]:
+    """What sources ask, in two statements: what AWS decides on anything, and what it decides on resources.
+
+    Sources read every resource of a type, so that naming the services and the account allows what naming the types would.
+    Those, and ARNs for every region, would make a policy longer than IAM takes.
+    """
+    named = {action for action in actions if kind_of(action).ends and _service(action) not in _WITHOUT_PLACE}
+    services = {_service(action) for action in named}
+    arns = sorted(f"arn:{wanted.partition}:{service}:*:{wanted.account}:*" for service in services)
+    for word, some, resource in (("Anything", actions - named, "*"), ("Named", named, arns)):
+        if some:
+            yield _statement(f"{name}{word}", some, resource, regions)
+
+
 def _allowed(name: str, actions: Iterable[str], regions: Sequence[str] | None, wanted: Wanted) -> Iterator[Statement]:
     """A statement for each kind of resource that these actions are decided on, named by `name` and the kind's word."""
     by_kind: dict[tuple[str, Kind], list[str]] = {}
     for action in sorted(actions):
         by_kind.setdefault((_service(action), kind_of(action)), []).append(action)
     for (service, kind), some in by_kind.items():
-        statement: Statement = {"Sid": f"{name}{kind.word}", "Effect": "Allow", "Action": some, "Resource": "*"}
         if kind.ends:
-            statement["Resource"] = _arns(service, kind, regions, wanted)
-        elif regions is not None:
-            statement["Condition"] = {"StringEquals": {"aws:RequestedRegion": sorted(set(regions))}}
-        yield statement
+            yield _statement(f"{name}{kind.word}", some, _arns(service, kind, regions, wanted), None)
+        else:
+            yield _statement(f"{name}{kind.word}", some, "*", regions)
+
+
+def _statement(
+    name: str, actions: Iterable[str], resource: str | list[str], regions: Sequence[str] | None
+) -> Statement:
+    """A statement; with regions, one for calls in these only."""
+    statement: Statement = {"Sid": name, "Effect": "Allow", "Action": sorted(actions), "Resource": resource}
+    if regions is not None:
+        statement["Condition"] = {"StringEquals": {"aws:RequestedRegion": sorted(set(regions))}}
+    return statement
 
 
 def _arns(service: str, kind: Kind, regions: Sequence[str] | None, wanted: Wanted) -> list[str]:
