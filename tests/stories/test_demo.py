@@ -20,7 +20,7 @@ def test_without_a_terminal_it_shows_the_plan_and_ends(cli: Cli) -> None:
     assert "payments/api" in ended.out
     assert "Already broken" in ended.out
     assert "Nothing was changed" in ended.out
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 30  # some five seconds on a machine with nothing else to do
 
 
 def test_kept_running_it_prints_what_every_other_command_needs(cli: Cli) -> None:
