@@ -63,7 +63,10 @@ def test_what_one_emulator_has_in_moto_the_next_has_not(aws: Emulator) -> None:
     aws.client("scheduler").create_schedule_group(Name="one")
     assert len(aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]) == 2
     aws.reset()
-    assert len(aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]) == 1
+    assert aws.client("scheduler").list_schedule_groups()["ScheduleGroups"] == [], "nothing was made in this one"
+    aws.client("scheduler").create_schedule_group(Name="two")
+    groups = aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]
+    assert {group["Name"] for group in groups} == {"default", "two"}
 
 
 @pytest.mark.parametrize("service", ["scheduler", "stepfunctions", "events"])
