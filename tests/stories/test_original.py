@@ -158,7 +158,7 @@ def beyond_the_post() -> set[str]:
 
 def under_the_policy_of_the_post(aws: Emulator) -> None:
     """Deny whatever the policy of the post does not allow."""
-    services = {"states": "stepfunctions"}  # whose IAM prefix is not its name
+    services = {"bedrock-agentcore": "bedrock-agentcore-control", "states": "stepfunctions"}  # IAM says it otherwise
     for action in beyond_the_post():
         prefix, _, operation = action.partition(":")
         aws.faults.add(Fault.denied(services.get(prefix, prefix), operation))
