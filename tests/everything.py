@@ -7,8 +7,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ecrsweep.core.ledger import lines_of
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
+from ecrsweep.memory.ledger import MANY
 from tests.sources import test_apprunner as apprunner
 from tests.sources import test_batch as batch
 from tests.sources import test_codebuild as codebuild
@@ -40,6 +42,13 @@ def furnish(aws: Emulator) -> Repository:
     for add in FURNISHED.values():
         add(aws, repository)
     return repository
+
+
+def fill_ledger(aws: Emulator, bucket: str) -> None:
+    """Let as many runs have written into the ledger in a bucket as make the next one put their files together."""
+    for number in range(MANY):
+        key = f"state/ledger/{ACCOUNT}/segments/{number}.jsonl"
+        aws.client("s3").put_object(Bucket=bucket, Key=key, Body=lines_of(ACCOUNT, ()))
 
 
 def _apprunner(aws: Emulator, repository: Repository) -> None:

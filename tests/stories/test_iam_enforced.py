@@ -17,7 +17,7 @@ from ecrsweep.emulator.registry import Repository
 from ecrsweep.sources import OWN, chosen_sources
 from ecrsweep.wiring.policies import REGIONS_ACTIONS, Purpose, Wanted, policy_document
 from tests import ministack_server
-from tests.everything import FURNISHED, furnish
+from tests.everything import FURNISHED, fill_ledger, furnish
 from tests.judge import Judge
 from tests.support import ACCOUNT, Cli, Finished, ago
 
@@ -239,7 +239,7 @@ def test_the_handler_runs_clean_under_the_policy_with_its_bucket(
     assert tags(repo) == {"v2"}
 
 
-@pytest.mark.parametrize("action", BUCKET_ACTIONS)
+@pytest.mark.parametrize("action", sorted({*BUCKET_ACTIONS} - {"s3:DeleteObject"}))
 def test_an_action_on_the_bucket_that_is_missing_fails_the_handler_by_name(
     cli: Cli, judge: Judge, repo: Repository, bucket: str, action: str
 ) -> None:
@@ -247,6 +247,16 @@ def test_an_action_on_the_bucket_that_is_missing_fails_the_handler_by_name(
     ended = invoked(under(cli, judge, lesser), bucket, {"command": "plan", "regions": ["us-east-1"]})
     assert ended.status == 1
     assert f"not authorized to perform: {action}" in ended.err
+
+
+def test_the_handler_that_may_not_delete_leaves_the_files_of_the_ledger_and_says_why(
+    aws: Emulator, cli: Cli, judge: Judge, repo: Repository, bucket: str
+) -> None:
+    fill_ledger(aws, bucket)
+    lesser = without(policy("apply", bucket=bucket, abroad=True), "s3:DeleteObject")
+    ended = invoked(under(cli, judge, lesser), bucket, {"command": "plan", "regions": ["us-east-1"]})
+    assert ended.status == 0, ended.err
+    assert "not authorized to perform: s3:DeleteObject" in ended.out + ended.err
 
 
 def test_a_policy_for_some_repositories_does_not_reach_the_others(
