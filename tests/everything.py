@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ecrsweep.core.ledger import lines_of
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
+from ecrsweep.memory.ledger import MANY
 from tests.sources import test_apprunner as apprunner
 from tests.sources import test_batch as batch
 from tests.sources import test_codebuild as codebuild
 from tests.sources import test_lambda as functions
+from tests.sources.listed.worlds import WORLDS, Script, arn, switch_inspector
 from tests.sources.worlds import CLUSTER, HERE, ROLE, job_definition
 from tests.support import ACCOUNT, ago
 
@@ -41,6 +44,13 @@ def furnish(aws: Emulator) -> Repository:
     return repository
 
 
+def fill_ledger(aws: Emulator, bucket: str) -> None:
+    """Let as many runs have written into the ledger in a bucket as make the next one put their files together."""
+    for number in range(MANY):
+        key = f"state/ledger/{ACCOUNT}/segments/{number}.jsonl"
+        aws.client("s3").put_object(Bucket=bucket, Key=key, Body=lines_of(ACCOUNT, ()))
+
+
 def _apprunner(aws: Emulator, repository: Repository) -> None:
     """A service that was deployed once."""
     operation = apprunner.operation("CREATE_SERVICE", ago(days=30))
@@ -55,6 +65,15 @@ def _batch(aws: Emulator, repository: Repository) -> None:
     queues.queues(batch.queue("main"), batch.queue("training", batch.TRAINING))
     queues.jobs([batch.job("one", container={"image": _image(repository)})])
     queues.training({"two": ("SCHEDULED", _image(repository))})
+
+
+def _cloudformation(aws: Emulator, repository: Repository) -> None:
+    """A stack whose template makes a repository of its own, and names an image in it."""
+    made = {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "made/here"}}
+    shown = {"Fn::Join": [" ", [{"Fn::GetAtt": ["Made", "RepositoryUri"]}, _image(repository)]]}
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": shown}}
+    template = json.dumps({"Resources": {"Made": made, "Topic": topic}})
+    aws.client("cloudformation").create_stack(StackName="web", TemplateBody=template)
 
 
 def _cloudtrail(aws: Emulator, repository: Repository) -> None:
@@ -93,6 +112,17 @@ def _eventbridge(aws: Emulator, _: Repository) -> None:
     aws.scripts.answer("events", "ListEventBuses", {"EventBuses": [bus]})
     aws.scripts.answer("events", "ListRules", {"Rules": [rule]})
     aws.scripts.answer("events", "ListTargetsByRule", {"Targets": [task, job]})
+
+
+def _inspector(aws: Emulator, repository: Repository) -> None:
+    """A registry that Inspector scans in one region, with an image that it has seen in use."""
+    for region in aws.regions:
+        switch_inspector(aws, "ENABLED" if region == aws.region else "DISABLED", region)
+    covered = {
+        "resourceId": arn("ecr", f"repository/{REPOSITORY}/{repository.digest_of(IN_USE)}"),
+        "resourceMetadata": {"ecrImage": {"inUseCount": 1, "lastInUseAt": ago(days=1).timestamp()}},
+    }
+    Script(aws, "inspector2").answers("ListCoverage", lambda _: {"coveredResources": [covered]})
 
 
 def _lambda(aws: Emulator, repository: Repository) -> None:
@@ -153,6 +183,16 @@ def _stepfunctions(aws: Emulator, _: Repository) -> None:
     aws.scripts.answer("stepfunctions", "ListStateMachineVersions", {"stateMachineVersions": []})
 
 
+def _world(source: str) -> Callable[[Emulator, Repository], None]:
+    """What the tests of a source that lists and describes read, with one image everywhere."""
+    (world,) = (world for world in WORLDS if world.source == source)
+
+    def furnished(aws: Emulator, repository: Repository) -> None:
+        world.build(aws, lambda _: _image(repository))
+
+    return furnished
+
+
 def _image(repository: Repository) -> str:
     return f"{repository.uri}:{IN_USE}"
 
@@ -163,15 +203,24 @@ def _task() -> str:
 
 
 FURNISHED: Final[Mapping[str, Callable[[Emulator, Repository], None]]] = {
+    "agentcore": _world("agentcore"),
     "apprunner": _apprunner,
     "batch": _batch,
+    "cloudformation": _cloudformation,
     "cloudtrail": _cloudtrail,
     "codebuild": _codebuild,
     "ecs": _ecs,
+    "ecs-daemons": _world("ecs-daemons"),
     "eks": _eks,
+    "emr-serverless": _world("emr-serverless"),
     "eventbridge": _eventbridge,
+    "gamelift": _world("gamelift"),
+    "imagebuilder": _world("imagebuilder"),
+    "inspector": _inspector,
     "lambda": _lambda,
+    "lightsail": _world("lightsail"),
     "pipes": _pipes,
+    "sagemaker": _world("sagemaker"),
     "scheduler": _scheduler,
     "stepfunctions": _stepfunctions,
 }

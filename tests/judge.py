@@ -29,6 +29,7 @@ _REFUSALS: Final = frozenset(
         "SignatureDoesNotMatch", "UnrecognizedClientException", "InvalidClientTokenId", "AuthorizationHeaderMalformed",
     }
 )  # fmt: skip
+_ACTION: Final = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
 _ROOT_KEY: Final = "ministack-root"
 
 
@@ -41,6 +42,8 @@ class Judge:
         self._port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
         self._secrets: dict[str, str] = {}
+        self.refused: set[str] = set()
+        """The actions that were refused to anybody."""
 
     def __enter__(self) -> Self:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -91,7 +94,10 @@ class Judge:
         connection.close()
         if answer.status == 404 and _element("Code", text) == "NoSuchKey":
             return self._may_not_know(request)
-        return _refusal(answer.status, text)
+        refusal = _refusal(answer.status, text)
+        if refusal is not None:
+            self.refused.update(_ACTION.findall(refusal.message))
+        return refusal
 
     def _may_not_know(self, request: Request) -> AwsError | None:
         """S3 refuses to say that an object is not there to whoever may not list the bucket. ministack does not do that.

@@ -11,7 +11,7 @@ import pytest
 from ecrsweep.emulator import AwsError, Emulator, Request
 from ecrsweep.sources import OWN, chosen_sources, named_sources
 from ecrsweep.wiring.policies import BESIDES_PLAN, WITHOUT_PERMISSION
-from tests.everything import FURNISHED, IN_USE, REPOSITORY, furnish
+from tests.everything import FURNISHED, IN_USE, REPOSITORY, fill_ledger, furnish
 from tests.sources.test_cloudtrail import delivered
 from tests.support import ACCOUNT, ROOT, Cli, ago
 
@@ -21,7 +21,10 @@ EVERY_SOURCE = [
 ]  # fmt: skip
 """Those that are not asked by default, if they ask AWS."""
 _OBJECT = re.compile(r"/[^/?]+/[^?]+")
-_S3_ACTIONS = {("GET", True): "s3:GetObject", ("PUT", True): "s3:PutObject", ("GET", False): "s3:ListBucket"}
+_S3_ACTIONS = {
+    ("DELETE", True): "s3:DeleteObject", ("GET", True): "s3:GetObject", ("PUT", True): "s3:PutObject",
+    ("GET", False): "s3:ListBucket",
+}  # fmt: skip
 """By method, and whether an object is meant: S3 is asked by address, and the log of calls has no word for that."""
 
 
@@ -146,7 +149,11 @@ def test_the_original_makes_the_calls_of_the_policy_and_no_others(cli: Cli, witn
     assert witness.actions == allowed(cli, "--for", "apply")
 
 
-def test_the_handler_makes_the_calls_of_the_policy_with_its_bucket_and_no_others(cli: Cli, witness: Witness) -> None:
+def test_the_handler_makes_the_calls_of_the_policy_with_its_bucket_and_no_others(
+    aws: Emulator, cli: Cli, witness: Witness
+) -> None:
+    fill_ledger(aws, BUCKET)
+    witness.forget()
     rules = {"keep_newest": 0, "pulled_within": "0d", "with_sources": EVERY_SOURCE[1::2]}
     planned = cli.handler({"command": "plan"} | rules, ECRSWEEP_BUCKET=BUCKET)
     assert planned.status == 0, planned.err
