@@ -7,7 +7,6 @@ authorization reference, and denials that people have posted (a call without nam
 cdklabs/construct-hub#1207).
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 

@@ -319,7 +319,7 @@ def test_the_judge_allows_nothing_of_its_own_accord(cli: Cli, judge: Judge, repo
 
 
 REQUESTS: dict[str, Policy] = {
-    **{action: {name: "a" for name in re.findall(r"{(\w+)}", end)} for action, end in ministack_server.NAMING_ONE.items()},
+    **{action: dict.fromkeys(re.findall(r"{(\w+)}", end), "a") for action, end in ministack_server.NAMING_ONE.items()},
     "apprunner:DescribeService": {"ServiceArn": "arn:aws:apprunner:us-east-1:1:service/web/a"},
     "apprunner:ListOperations": {"ServiceArn": "arn:aws:apprunner:us-east-1:1:service/web/a"},
     "codebuild:BatchGetBuildBatches": {"ids": ["web:1"]},
