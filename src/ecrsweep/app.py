@@ -451,7 +451,8 @@ def _accepted(entry: Coverage, scope: Scope) -> Coverage:
 def _names(word: str, entry: Coverage) -> bool:
     rest, _, region = word.partition("/")
     source, _, account = rest.partition("@")
-    return source == entry.source and account in {"", entry.account} and region in {"", entry.region}
+    named = entry.source == source or entry.source.startswith(f"{source}-")
+    return named and account in {"", entry.account} and region in {"", entry.region}
 
 
 def _unread(registry: Registry, failure: AwsFailure) -> Coverage:

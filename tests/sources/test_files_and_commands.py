@@ -319,7 +319,8 @@ def test_what_the_other_account_could_not_read_is_a_gap_here_until_it_is_accepte
     assert consumer("uses", "--save", saved, "--accept-gap", "ecs/eu-west-1").status == 0, "accepted there"
     held = registry.plan(*RULES, "--uses-file", saved)
     assert (held.status, held.action(repo.digest_of("v1"))) == (5, "hold")
-    (failed,) = [entry for entry in held.json["coverage"] if entry["status"] == "failed"]
+    failed, daemons = [entry for entry in held.json["coverage"] if entry["status"] == "failed"]
+    assert daemons["source"] == "ecs-daemons", "they stand in clusters too"
     assert (failed["account"], failed["region"], failed["source"]) == (OTHER, "eu-west-1", "ecs")
     assert failed["error"].endswith("(in the run that made file:b.json)")
     assert "lacks this statement" not in held.err, "what was denied there is no matter of this identity"

@@ -137,7 +137,7 @@ def test_an_apply_without_a_plan_holds_the_second_look_against_the_first(
     def fall_silent(_: object) -> None:
         use(aws, repo, 0)
 
-    first_look = len(aws.regions)  # a call in every region
+    first_look = 2 * len(aws.regions)  # a call in every region, of `ecs` and of `ecs-daemons`
     aws.faults.add(Fault("before", "ecs", "ListClusters", skip=first_look, times=1, run=fall_silent))
     ended = cli("apply", "--yes", *RULES, "--output", "json")
     assert ended.status == 5
