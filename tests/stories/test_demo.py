@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ecrsweep.emulator import Clock, Emulator
-from ecrsweep.emulator.company import build
+from ecrsweep.emulator.company import REGIONS, build
 from tests.support import Cli, ago
 
 pytest.importorskip("moto")
@@ -44,7 +44,7 @@ def test_kept_running_it_prints_what_every_other_command_needs(cli: Cli) -> None
 
 
 def test_what_each_example_shows_is_so(cli: Cli) -> None:
-    with Emulator(clock=Clock(ago())) as emulator:
+    with Emulator(clock=Clock(ago()), regions=REGIONS) as emulator:
         examples = build(emulator)
         shown = Cli(emulator.environ(), cli.home)
         plan = shown("plan", "--output", "json", "--region", "us-east-1")

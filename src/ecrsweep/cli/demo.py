@@ -22,9 +22,9 @@ def run_demo(*, keep_running: bool, port: int, color: str) -> int:
     """Start the emulator, show what plan says of it, and say what to try; with `keep_running`, stay up until Ctrl-C."""
     try:
         from ecrsweep.emulator import Clock, Emulator  # noqa: PLC0415 - moto belongs to an extra
-        from ecrsweep.emulator.company import build  # noqa: PLC0415
+        from ecrsweep.emulator.company import REGIONS, build  # noqa: PLC0415
 
-        emulator = Emulator(clock=Clock.real(), port=port).start()
+        emulator = Emulator(clock=Clock.real(), regions=REGIONS, port=port).start()
     except ImportError as error:
         raise BadInput(f"The demo needs its extra ({error.name} is missing): pip install 'ecrsweep[demo]'") from error
     cache = tempfile.mkdtemp(prefix="ecrsweep-demo-")

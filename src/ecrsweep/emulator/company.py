@@ -13,6 +13,8 @@ from ecrsweep.emulator.server import Emulator
 
 HOME: Final = "us-east-1"
 ABROAD: Final = "eu-west-1"
+REGIONS: Final = (ABROAD, HOME, "us-west-2")
+"""What the company has switched on: every source is asked in each."""
 YEARS: Final = 2 * 365
 
 _MB: Final = 1_000_000
