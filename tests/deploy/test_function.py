@@ -69,7 +69,7 @@ def deploy(aws: Emulator, code: Path, runtime: Path, tmp_path: Path) -> Iterator
 def repository(aws: Emulator, name: str = "team/app", images: int = 3) -> Repository:
     repo = aws.ecr.repository(name)
     for number in range(images):
-        repo.push_image(tags=(f"v{number}",), pushed_at=ago(days=900 - number))
+        repo.push_image(tags=(f"v{number}",), pushed_at=ago(days=2000 - number))
     return repo
 
 
@@ -227,21 +227,21 @@ def outcomes(report: dict[str, Any]) -> dict[str, int]:
 def test_the_time_limit_in_the_middle_of_deletions_leaves_a_true_report_and_the_next_run_goes_on(
     aws: Emulator, deploy: Deploy
 ) -> None:
-    repo = repository(aws, images=501)
+    repo = repository(aws, images=1501)
     deployed = deploy(Mode="delete")
     limit = deployed.limit()
-    aws.faults.add(Fault("delay", "ecr", "BatchDeleteImage", seconds=limit / 4))
+    aws.faults.add(Fault("delay", "ecr", "BatchDeleteImage", seconds=limit / 14))  # well within the margin
     said = deployed.invoke({"command": "apply"}, seconds=limit)
     assert said.error == "Incomplete"
     assert "the time limit of the function came first; the next run goes on from here" in said.message
-    report, gone = deployed.report, 501 - left(repo)
-    assert 0 < gone < 500
+    report, gone = deployed.report, 1501 - left(repo)
+    assert 0 < gone < 1500
     assert gone % 100 == 0
     assert (report["status"], report["deleted"]) == (4, gone)
     assert "time limit" in report["stopped"]
-    assert outcomes(report) == {"deleted": gone, "not_tried": 500 - gone}
+    assert outcomes(report) == {"deleted": gone, "not_tried": 1500 - gone}
     aws.faults.clear()
-    assert deployed.invoke({"command": "apply"}).answer["deleted"] == 500 - gone
+    assert deployed.invoke({"command": "apply"}).answer["deleted"] == 1500 - gone
     assert left(repo) == 1
 
 
