@@ -154,22 +154,18 @@ class AwsSession:
     def _has_endpoint(self, service: str, region: str) -> bool:
         """Whether a service's host name in a region exists. Only "there is no such name" is a no; no answer is none.
 
-        Where another endpoint is asked instead of AWS, the name service has no say; and a table without any region for a
-        service, as botocore has for some, says nothing either.
+        Where everything is asked elsewhere than at AWS, the name service has no say; and a table without any region for a
+        service, as botocore has for some, says nothing either. Who has an endpoint for the very service has it to ask.
         """
-        if self._has_other_endpoint(service):
+        if f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}" in self._environ:
+            return True
+        if self._endpoint_url or "AWS_ENDPOINT_URL" in self._environ:
             return not self._boto.get_available_regions(service, self.partition_of(region))
         try:
             socket.getaddrinfo(urlsplit(self.client(service, region).meta.endpoint_url).hostname, 443)
         except socket.gaierror as error:
             return error.errno != socket.EAI_NONAME
         return True
-
-    def _has_other_endpoint(self, service: str) -> bool:
-        if self._endpoint_url:
-            return True
-        name = service.upper().replace("-", "_")
-        return bool({"AWS_ENDPOINT_URL", f"AWS_ENDPOINT_URL_{name}"} & self._environ.keys())
 
     def require_region(self, region: str) -> None:
         """Raise `BadInput` for a region that does not exist or is not switched on, where that can be known."""
