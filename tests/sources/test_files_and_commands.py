@@ -252,12 +252,20 @@ def waited_for(file: Path) -> int:
     raise AssertionError(f"{file} did not appear")
 
 
+def dies(process: int) -> bool:
+    """Whether a process ends within some seconds: on a busy machine a signal takes its time."""
+    deadline = time.monotonic() + 10
+    while alive(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(process)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux which processes run")
 def test_a_command_is_killed_with_all_that_it_started(aws: Emulator, cli: Cli) -> None:
     command = script(cli, "family", f"sleep 300 & echo $! > {cli.home}/child; wait")
-    ended = cli("uses", "--uses-command", command, "--source-option", "command.timeout=1s")
+    ended = cli("uses", "--uses-command", command, "--source-option", "command.timeout=3s")
     assert ended.status == 5
-    assert not alive(waited_for(cli.home / "child"))
+    assert dies(waited_for(cli.home / "child"))
     (cli.home / "child").unlink()
     with subprocess.Popen(
         [sys.executable, "-m", "ecrsweep", "uses", "--uses-command", command], env=cli.environ, cwd=cli.home,
@@ -266,10 +274,7 @@ def test_a_command_is_killed_with_all_that_it_started(aws: Emulator, cli: Cli) -
         child = waited_for(cli.home / "child")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
-    deadline = time.monotonic() + 5
-    while alive(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(child)
+    assert dies(child)
 
 
 def test_no_event_of_a_function_runs_a_command() -> None:
