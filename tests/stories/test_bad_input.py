@@ -125,8 +125,9 @@ def test_an_interrupt_while_reading_ends_at_once(aws: Emulator, cli: Cli) -> Non
         deadline = time.monotonic() + 20
         while not aws.calls.log and time.monotonic() < deadline:
             time.sleep(0.05)
+        time.sleep(0.5)  # until it does nothing but wait for the answer
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=20)
     aws.latency = 0.0
     assert process.returncode == 130
     assert "Traceback" not in err
