@@ -466,7 +466,7 @@ def _show_explanation(found: Explanation, census: Census, flags: Flags) -> None:
     show_explanation(out, found)
     out.print()
     for line in coverage_lines(census.coverage, 0):
-        out.print(line)
+        out.print(printable(line))
 
 
 def _explanation_document(found: Explanation, coverage: Sequence[Coverage]) -> Mapping[str, Any]:
