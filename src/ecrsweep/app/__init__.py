@@ -1,4 +1,4 @@
-"""The stories of a run, line by line: census, plan, apply, guard. What each step does is told elsewhere.
+"""The stories of a run, line by line: census, plan, apply, guard, restore. What each step does is told elsewhere.
 
 Nothing here knows AWS, files or terminals: the world comes in through `ports`, and results go out as values.
 """
@@ -8,6 +8,7 @@ from ecrsweep.app.guarding import GuardRun
 from ecrsweep.app.planning import PlanRun, apply, begin_apply, explain
 from ecrsweep.app.pulls import unexplained_pulls
 from ecrsweep.app.request import EVERYWHERE, OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
+from ecrsweep.app.restoring import Restoring
 
 __all__ = [
     "EVERYWHERE",
@@ -18,6 +19,7 @@ __all__ = [
     "PlanRun",
     "Progress",
     "Request",
+    "Restoring",
     "Stop",
     "apply",
     "begin_apply",

@@ -229,8 +229,8 @@ class PlanLines:
         return line
 
 
-def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
-    """The plan that `PlanLines` wrote.
+def read_plan(lines: Iterable[bytes], now: float | None) -> SavedPlan:
+    """The plan that `PlanLines` wrote. `now` None: one that has expired is read too.
 
     Raises `PlanUnreadable`, `PlanAltered` or `PlanExpired`: whatever cannot be checked is refused.
     """
@@ -256,7 +256,7 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
             "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
         )
     summary, verdict = _read_footer(pending, content, count)
-    if now > header.expires_at:
+    if now is not None and now > header.expires_at:
         raise PlanExpired(
             f"The plan expired at {rfc3339(header.expires_at)}: what it saw may no longer be true. Make a new one."
         )
