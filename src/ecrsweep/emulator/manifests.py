@@ -1,8 +1,12 @@
-"""Manifests as build tools write them: real JSON, real digests, deterministic by their seed."""
+"""Manifests as build tools write them: real JSON, real digests, deterministic by their seed. And what any manifest says.
+
+https://github.com/opencontainers/image-spec/blob/main/manifest.md, and Docker's schema 1 and 2.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 DOCKER_1: Final = "application/vnd.docker.distribution.manifest.v1+json"
@@ -99,6 +103,49 @@ def encoded(manifest: dict[str, Any] | bytes | str) -> str:
     if isinstance(manifest, bytes):
         return manifest.decode()
     return manifest if isinstance(manifest, str) else json.dumps(manifest, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a manifest says of itself: `layers` are the digests of its configuration and of all other blobs that it needs."""
+
+    media_type: str
+    artifact_type: str | None
+    subject: str | None
+    children: tuple[str, ...]
+    layers: tuple[str, ...]
+    size: int
+
+
+def contents(text: str, media_type: str | None = None) -> Contents:
+    """What a manifest says. `media_type` is what the push called it. One that makes no sense says nothing."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    body: dict[str, Any] = found if isinstance(found, dict) else {}
+    kind = media_type or body.get("mediaType") or DOCKER_1
+    config, layers = _described(body, "config"), _described(body, "layers")
+    subject = _digests(_described(body, "subject"))
+    return Contents(
+        media_type=kind,
+        artifact_type=body.get("artifactType") or (config[0].get("mediaType") if config else None),
+        subject=subject[0] if subject else None,
+        children=_digests(_described(body, "manifests")) if kind in {OCI_INDEX, DOCKER_LIST} else (),
+        layers=_digests([*config, *layers, *_described(body, "blobs")])
+        + _digests(_described(body, "fsLayers"), "blobSum"),
+        size=sum(layer.get("size", 0) for layer in layers),
+    )
+
+
+def _described(body: dict[str, Any], member: str) -> list[dict[str, Any]]:
+    """The descriptors in a member, which is one or a list of them."""
+    told = body.get(member)
+    return [entry for entry in (told if isinstance(told, list) else [told]) if isinstance(entry, dict)]
+
+
+def _digests(descriptors: Iterable[dict[str, Any]], member: str = "digest") -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry[member] for entry in descriptors if isinstance(entry.get(member), str)))
 
 
 def _optional(subject: str | None, artifact_type: str | None) -> dict[str, Any]:
