@@ -6,6 +6,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 import hashlib
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -31,7 +32,14 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        return digest_of(self.content)
+        """That of the bytes; of a signed manifest of schema 1, of what was signed.
+
+        https://github.com/distribution/distribution/blob/v2.8.2/docs/spec/manifest-v2-1.md#signed-manifests
+        """
+        if not self.media_type.endswith("v1+prettyjws"):
+            return digest_of(self.content)
+        told = json.loads(_decoded(self.body["signatures"][0]["protected"]))
+        return digest_of(self.content[: told["formatLength"]] + _decoded(told["formatTail"]))
 
     @property
     def body(self) -> dict[str, Any]:
@@ -51,6 +59,10 @@ class Manifest:
             *self.named("blobs"),
             *self.named("fsLayers", "blobSum"),
         )
+
+
+def _decoded(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class Refused(Exception):

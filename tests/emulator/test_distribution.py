@@ -47,9 +47,9 @@ def index(*children: str) -> Manifest:
     return Manifest(json.dumps(index_manifest(children)).encode(), OCI_INDEX)
 
 
-def refused(code: str, status: int, registry: Registry, method: str, path: str, *body: bytes, **headers: str) -> None:
+def refused(code: str, status: int, registry: Registry, method: str, path: str, body: bytes | None = None) -> None:
     with pytest.raises(Refused) as caught:
-        registry.ask(method, path, *body, **headers)
+        registry.ask(method, path, body)
     assert (caught.value.codes, caught.value.status) == ([code], status)
 
 

@@ -160,7 +160,7 @@ class Distribution:
         except AwsError as error:
             if error.code != "ImageAlreadyExistsException":
                 raise
-        digest = manifests.digest_of(text)
+        digest = manifests.digest_of_manifest(text)
         subject = manifests.contents(text, media_type).subject
         extra = {"OCI_Subject": subject} if subject else {}
         return _created(asked, f"manifests/{digest}", digest, **extra)

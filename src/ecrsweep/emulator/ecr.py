@@ -99,7 +99,7 @@ class EcrApi:
         repository = self._repository(account, region, asked)
         text, tag = asked["imageManifest"], asked.get("imageTag")
         media_type = asked.get("imageManifestMediaType")
-        digest = manifests.digest_of(text)
+        digest = manifests.digest_of_manifest(text)
         if asked.get("imageDigest") not in {None, digest}:
             raise AwsError("ImageDigestDoesNotMatchException", "The digest does not match that of the manifest")
         if tag is not None and not _TAG.fullmatch(tag):

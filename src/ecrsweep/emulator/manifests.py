@@ -3,6 +3,7 @@
 https://github.com/opencontainers/image-spec/blob/main/manifest.md, and Docker's schema 1 and 2.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,25 @@ def digest_of(content: bytes | str) -> str:
     """The digest of any content."""
     raw = content.encode() if isinstance(content, str) else content
     return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def digest_of_manifest(text: str) -> str:
+    """The digest under which a registry has a manifest: of its text, but of a signed one of schema 1, of what was signed.
+
+    So it is with every registry that follows the specification, and a client that pulls by digest checks it; of ECR
+    nobody has written it down.
+    https://github.com/distribution/distribution/blob/v2.8.2/docs/spec/manifest-v2-1.md#signed-manifests
+    """
+    try:
+        body = json.loads(text)
+        told = json.loads(_from_base64(body["signatures"][0]["protected"]))
+        return digest_of(text.encode()[: told["formatLength"]] + _from_base64(told["formatTail"]))
+    except (ValueError, KeyError, IndexError, TypeError):
+        return digest_of(text)
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def image_manifest(

@@ -94,7 +94,7 @@ class Repository:
         Nothing is checked: whatever layers it names are here from now on.
         """  # fmt: skip
         text = manifests.encoded(manifest)
-        digest = manifests.digest_of(text)
+        digest = manifests.digest_of_manifest(text)
         with self.lock:
             if digest not in self.by_digest:
                 pushed = self._clock.seconds if pushed_at is None else pushed_at.timestamp()
