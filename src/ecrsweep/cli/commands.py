@@ -1,4 +1,4 @@
-"""The commands and their flags. Each one gathers what was typed and calls `cli.run`, which does the wiring."""
+"""The commands and their flags. Each one gathers what was typed and calls the module of its name."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -104,7 +104,7 @@ def root() -> None:
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when something can go.")
 def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Decide, image by image, and show it. Never changes anything."""
-    from ecrsweep.cli.run import run_plan  # noqa: PLC0415 - boto3 takes its time
+    from ecrsweep.cli.plan import run_plan  # noqa: PLC0415 - boto3 takes its time
 
     return run_plan(flags)
 
@@ -122,7 +122,7 @@ def apply(context: click.Context, /, file: str | None, **flags: Any) -> int:  # 
 
     Everything is read again first: what is in use by now, or changed since the plan, is spared.
     """
-    from ecrsweep.cli.run import run_apply  # noqa: PLC0415 - boto3 takes its time
+    from ecrsweep.cli.apply import run_apply  # noqa: PLC0415 - boto3 takes its time
 
     typed = {name for name in flags if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     return run_apply(file, flags, typed)
@@ -144,7 +144,7 @@ def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 
     With --history IMAGE nothing is asked anew: what earlier runs saw of it is shown. IMAGE is named as for explain.
     """
-    from ecrsweep.cli.run import run_uses  # noqa: PLC0415 - boto3 takes its time
+    from ecrsweep.cli.uses import run_uses  # noqa: PLC0415 - boto3 takes its time
 
     return run_uses(flags)
 
@@ -161,7 +161,7 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
     IMAGE is a full name, or repository:tag or repository@sha256:... in the registry of the region. The
     digest may be cut short.
     """
-    from ecrsweep.cli.run import run_explain  # noqa: PLC0415 - boto3 takes its time
+    from ecrsweep.cli.explain import run_explain  # noqa: PLC0415 - boto3 takes its time
 
     return run_explain(image, flags)
 
@@ -191,7 +191,7 @@ def iam_policy(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when an image in use is about to be taken.")
 def guard(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Show the images in use that the AWS lifecycle policies in place are about to expire or archive."""
-    from ecrsweep.cli.lifecycle import run_guard  # noqa: PLC0415 - boto3 takes its time
+    from ecrsweep.cli.guard import run_guard  # noqa: PLC0415 - boto3 takes its time
 
     return run_guard(flags)
 

@@ -45,7 +45,7 @@ def run_demo(*, keep_running: bool, port: int, color: str) -> int:
 
 def _show_plan(environ: dict[str, str], color: str) -> None:
     """The real `plan`, in this process, with nothing of the user's own AWS configuration."""
-    from ecrsweep.cli.run import run_plan  # noqa: PLC0415 - boto3 takes its time
+    from ecrsweep.cli.plan import run_plan  # noqa: PLC0415 - boto3 takes its time
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]

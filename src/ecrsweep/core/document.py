@@ -16,12 +16,11 @@ from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreada
 from ecrsweep.core.images import Kind
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.plan import RepositoryPlan, Summary
-from ecrsweep.core.policy import Limits, Policy, format_duration, parse_duration
+from ecrsweep.core.policy import DURATIONS, Limits, Policy, format_duration, parse_duration
 from ecrsweep.core.times import parse_rfc3339, rfc3339
 from ecrsweep.core.uses import Coverage, Use
 
 PLAN_FORMAT: Final = "ecrsweep.plan/1"
-_DURATIONS: Final = ("pushed_within", "pulled_within", "used_within", "untagged_for", "grace")
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,7 +173,7 @@ def unresolved_document(use: Use) -> dict[str, str]:
 def policy_document(policy: Policy) -> dict[str, Any]:
     """A policy as JSON-able data, durations as people write them."""
     fields: dict[str, Any] = msgspec.to_builtins(policy)
-    return fields | {name: None if fields[name] is None else format_duration(fields[name]) for name in _DURATIONS}
+    return fields | {name: None if fields[name] is None else format_duration(fields[name]) for name in DURATIONS}
 
 
 class PlanLines:
@@ -260,7 +259,7 @@ def _read_header(line: bytes) -> Header:
 
 
 def _read_policy(raw: Mapping[str, Any]) -> Policy:
-    durations = {name: parse_duration(raw[name]) for name in _DURATIONS if raw.get(name) is not None}
+    durations = {name: parse_duration(raw[name]) for name in DURATIONS if raw.get(name) is not None}
     return msgspec.convert({**raw, **durations}, Policy)
 
 

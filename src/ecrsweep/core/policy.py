@@ -6,6 +6,7 @@ Durations are seconds. A policy is checked when it is made: nonsense never overf
 import fnmatch
 import re
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -17,7 +18,53 @@ DAY: Final = 86_400.0
 HOUR: Final = 3_600.0
 LONGEST_DURATION: Final = 36_500 * DAY
 _DURATION: Final = re.compile(r"([0-9]+)([smhdw])")
+DURATIONS: Final = (
+    "pushed_within", "pulled_within", "used_within", "untagged_for", "grace", "trial_for", "delete_after_archived",
+)  # fmt: skip
+"""The fields of a policy that are times."""
+
 _UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0}
+
+
+class Otherwise(StrEnum):
+    """What becomes of an artifact that no criterion keeps."""
+
+    DELETE = "delete"
+    ARCHIVE = "archive"
+    TRIAL = "trial"
+    """Archived first; deleted when nothing has missed it for `trial_for`."""
+    KEEP = "keep"
+
+
+class Order(StrEnum):
+    """What "newest" means."""
+
+    PUSHED = "pushed"
+    SEMVER = "semver"
+    """By the highest version among its tags; artifacts without one come after, by push time."""
+
+
+class NewestPer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    r"""A number of newest artifacts for each group of tags: those of which the named groups of `pattern` say the same.
+
+    `pattern` is a regular expression that is searched for in tags: `^(?P<branch>main|release)-` keeps two lines,
+    `^v?(?P<major>\d+)\.` one a major version.
+    """
+
+    pattern: str
+    newest: int
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant. Raises `BadInput`."""
+        if self.newest < 0:
+            raise BadInput(f"newest is {self.newest}: it cannot be negative")
+        if not _regex(self.pattern).groupindex:
+            raise BadInput(f'"{self.pattern}" has no named group: accepted is such as ^(?P<branch>main|release)-')
+
+    def group_of(self, tag: str) -> tuple[str | None, ...] | None:
+        """What the named groups say of a tag; None where the pattern is not found in it."""
+        found = _regex(self.pattern).search(tag)
+        return None if found is None else tuple(found.groupdict().values())
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +72,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `repositories` are globs over whole names. `protected_tags` are globs over whole tags,
     `protected_tag_regexes` are searched for in tags. `pulled_within`, `pushed_within` and `used_within`: None is off.
+    `delete_after_archived`: seconds in the archive after which an archived artifact goes; None is never. `untag` are
+    globs over whole tags that are taken off images that stay. `opt_in_tag` (`key` or `key=value`) is a tag that a
+    repository must have to be governed.
     """
 
     name: str = "default"
@@ -37,12 +87,21 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     used_within: float | None = 30 * DAY
     untagged_for: float = 14 * DAY
     grace: float = DAY
+    newest_per: tuple[NewestPer, ...] = ()
+    order: Order = Order.PUSHED
+    otherwise: Otherwise = Otherwise.DELETE
+    trial_for: float = 30 * DAY
+    delete_after_archived: float | None = None
+    untag: tuple[str, ...] = ()
+    opt_in_tag: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant. Raises `BadInput`."""
         if self.newest < 0:
             raise BadInput(f"keep-newest is {self.newest}: it cannot be negative")
-        for field in ("pushed_within", "pulled_within", "used_within", "untagged_for", "grace"):
+        if self.otherwise is Otherwise.TRIAL and self.delete_after_archived is not None:
+            raise BadInput("delete_after_archived has no place beside a trial: trial_for says when the artifact goes")
+        for field in DURATIONS:
             value = getattr(self, field)
             if value is not None and not 0 <= value <= LONGEST_DURATION:
                 raise BadInput(f"{field} is {value} seconds: accepted are 0 to 36500 days")
@@ -52,6 +111,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def governs(self, repository_name: str) -> bool:
         """True where one of the globs matches the whole name."""
         return any(_glob(pattern).match(repository_name) for pattern in self.repositories)
+
+    @property
+    def archived_for(self) -> float | None:
+        """Seconds in the archive after which an artifact goes; None is never."""
+        return self.trial_for if self.otherwise is Otherwise.TRIAL else self.delete_after_archived
 
     def protecting(self, tag: str) -> str | None:
         """The first pattern that protects this tag."""

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from ecrsweep.app import GuardRun, take_census
-from ecrsweep.cli.run import prepared
+from ecrsweep.cli.running import prepared
 from ecrsweep.cli.voice import Voice
 from ecrsweep.core.document import coverage_document
 from ecrsweep.core.lifecycle import GUARD_FORMAT, Finding

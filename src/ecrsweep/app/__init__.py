@@ -1,0 +1,26 @@
+"""The stories of a run, line by line: census, plan, apply, guard. What each step does is told elsewhere.
+
+Nothing here knows AWS, files or terminals: the world comes in through `ports`, and results go out as values.
+"""
+
+from ecrsweep.app.census import take_census
+from ecrsweep.app.guarding import GuardRun
+from ecrsweep.app.planning import PlanRun, apply, begin_apply, explain
+from ecrsweep.app.pulls import unexplained_pulls
+from ecrsweep.app.request import EVERYWHERE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
+
+__all__ = [
+    "EVERYWHERE",
+    "REGIONS_SOURCE",
+    "REGISTRY_SOURCE",
+    "GuardRun",
+    "PlanRun",
+    "Progress",
+    "Request",
+    "Stop",
+    "apply",
+    "begin_apply",
+    "explain",
+    "take_census",
+    "unexplained_pulls",
+]

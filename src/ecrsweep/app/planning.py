@@ -1,0 +1,176 @@
+"""The story of a plan, and those that rest on its judgement: apply and explain."""
+
+from collections.abc import Iterator, Sequence
+
+from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
+from ecrsweep.apply import Carrying
+from ecrsweep.core.decisions import Code
+from ecrsweep.core.document import Footer, Header, SavedPlan
+from ecrsweep.core.errors import AwsFailure, Missing
+from ecrsweep.core.graph import build_graph
+from ecrsweep.core.images import Inventory
+from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
+from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.outcomes import ApplyResult
+from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
+from ecrsweep.core.policy import governing, matches_any
+from ecrsweep.core.uses import Census, Coverage, Sighting, Use, UseIndex
+from ecrsweep.ports import ImageStore, World
+
+
+class PlanRun:
+    """One plan as it comes about: iterate over the repositories, then ask for the footer.
+
+    Repositories stream through: no more of them are in memory than are being read.
+    """
+
+    def __init__(self, world: World, request: Request, census: Census, now: float) -> None:
+        """`now` in seconds since the epoch: the moment that all decisions are made for."""
+        self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope)
+        self.census = census
+        self.index = UseIndex(census.uses)
+        windows = {policy.used_within for policy in request.policies if policy.used_within}
+        self._remembered = {within: recent(census.remembered, within, now) for within in windows}
+        self._seen: list[Sighting] = []
+        self._world = world
+        self._request = request
+        self._now = now
+        self._summary = Summary()
+        self._unresolved: list[Use] = []
+        self._failures: list[Coverage] = []
+        self._own_reads = 0
+        self._limited = False
+        self._matched: set[str] = set()
+        self.unread_registries: list[Registry] = []
+        self.complete = False
+
+    def repositories(self, stop: Stop = lambda: False) -> Iterator[RepositoryPlan]:
+        """The plan of every repository in scope, registry by registry, by name.
+
+        `stop` is asked after each: True ends it, and `complete` stays False.
+        """
+        for region in self._request.scope.regions:
+            for plan in self._registry(self._world.image_store(region)):
+                yield plan
+                if stop():
+                    return
+        self.complete = True
+
+    def footer(self) -> Footer:
+        """What is known when all repositories have been planned."""
+        coverage = self.census.coverage + tuple(accepted(entry, self._request.scope) for entry in self._failures)
+        unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
+        limits = self._request.limits
+        return Footer(
+            coverage=coverage,
+            unresolved=tuple(unresolved),
+            summary=self._summary,
+            verdict=None if limits is None else run_limit(limits, self._summary),
+            foreign_uses=self.index.foreign,
+            own_reads=self._own_reads,
+            limited=self._limited,
+        )
+
+    def _registry(self, store: ImageStore) -> Iterator[RepositoryPlan]:
+        try:
+            names = store.repository_names()
+        except AwsFailure as failure:
+            self._failures.append(unread(store.registry, failure))
+            self.unread_registries.append(store.registry)
+            return
+        patterns = self._request.scope.repositories
+        self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}
+        wanted = [name for name in names if matches_any(patterns, name)]
+        self._note_missing_repositories(store, names)
+        for answer in self._world.each(lambda name: self._repository(store, name), wanted):
+            if isinstance(answer, Coverage):
+                self._failures.append(answer)
+            elif answer is not None:
+                self._add(answer)
+                yield answer
+
+    def _repository(self, store: ImageStore, name: str) -> RepositoryPlan | Coverage | None:
+        try:
+            inventory = store.inventory(name)
+        except Missing:
+            return None
+        except AwsFailure as failure:
+            return unread(store.registry, failure)
+        return self.decide(inventory)
+
+    def decide(self, inventory: Inventory) -> RepositoryPlan:
+        """The plan of one repository, from what it holds."""
+        repository = inventory.repository
+        policy = governing(self._request.policies, repository.name)
+        within = None if policy is None else policy.used_within
+        return plan_repository(
+            inventory,
+            self.index.match(repository, inventory.images),
+            policy,
+            self._now,
+            remembered=used_recently(self._remembered[within], repository, inventory.images, within)
+            if within
+            else None,
+            census_gaps=self.census.gaps,
+            limits=self._request.limits,
+        )
+
+    def decide_again(self, inventory: Inventory) -> RepositoryPlan:
+        """The same, for an apply; what it sees in use there is noted for the ledger."""
+        plan = self.decide(inventory)
+        self._seen += plan.seen
+        return plan
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """What this run saw in use: every image of the repositories read so far, and every digest, wherever it is."""
+        return merged([*self._seen, *seen_by_digest(self.census.uses, self._now)])
+
+    def unmatched_repositories(self) -> list[str]:
+        """The patterns of the scope that matched no repository so far."""
+        return [pattern for pattern in self._request.scope.repositories if pattern not in self._matched]
+
+    def _note_missing_repositories(self, store: ImageStore, names: Sequence[str]) -> None:
+        named = self.index.repositories_named_in(store.registry)
+        asked = [name for name in named if matches_any(self._request.scope.repositories, name)]
+        self._unresolved += self.index.missing(store.registry, set(names), asked=asked)
+
+    def _add(self, plan: RepositoryPlan) -> None:
+        self._summary += plan.summary
+        self._unresolved += plan.unresolved
+        self._seen += plan.seen
+        self._own_reads += plan.own_reads
+        self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
+        self._failures += gaps_of(plan)
+
+
+def begin_apply(world: World, saved: SavedPlan, run: PlanRun, say: Progress) -> Carrying:
+    """The carrying out of `saved`, as far as `run` lets it go too: a plan of this moment, with a census taken anew."""
+    return Carrying(world, saved, run.decide_again, run.census.coverage, say=say)
+
+
+def apply(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Progress) -> ApplyResult:
+    """Delete what `saved` lets go, as far as `run` lets it go too.
+
+    `stop` is asked before every batch: True ends the run with a true report. Never raises `AwsFailure`: what
+    fails is in the result.
+    """
+    carrying = begin_apply(world, saved, run, say)
+    carrying.work(stop)
+    return carrying.result()
+
+
+def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str) -> Explanation | None:
+    """What is known about an image; None where the repository does not hold it. Raises `AwsFailure`."""
+    inventory = store.inventory(repository.name)
+    graph = build_graph(inventory.images, inventory.edges)
+    if digest not in graph.images:
+        return None
+    return Explanation(
+        repository,
+        next(decision for decision in run.decide(inventory).decisions if decision.image.digest == digest),
+        tuple(graph.parents_of(digest)),
+        tuple(graph.children_of(digest)),
+        tuple(graph.subjects_of(digest)),
+        tuple(graph.referrers_of(digest)),
+        history(run.census.remembered, repository, inventory.images, digest),
+    )

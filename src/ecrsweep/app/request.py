@@ -1,0 +1,86 @@
+"""What a run is asked for, and the words in which it tells of what could not be read."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from ecrsweep.core.document import Scope
+from ecrsweep.core.errors import AwsFailure
+from ecrsweep.core.images import Inventory
+from ecrsweep.core.names import Registry
+from ecrsweep.core.plan import RepositoryPlan
+from ecrsweep.core.policy import Limits, Policy
+from ecrsweep.core.uses import Coverage, CoverageStatus
+from ecrsweep.ports import Source
+
+REGISTRY_SOURCE: Final = "ecr"
+"""The word in coverage for a registry or repository that could not be read."""
+
+REGIONS_SOURCE: Final = "regions"
+"""The word in coverage for the list of enabled regions, where that could not be read."""
+
+EVERYWHERE: Final = "all"
+"""The region in coverage of what is asked once an account."""
+
+Progress = Callable[[str], None]
+Stop = Callable[[], bool]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the user asks for. `scope.regions` are the registries."""
+
+    scope: Scope
+    policies: tuple[Policy, ...]
+    sources: tuple[Source, ...]
+    tool_version: str
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits to hold to; None where the user overrides them."""
+        return None if self.scope.override_limits else self.scope.limits
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of each source that has some, as one text: with others it may rightly tell more or less."""
+        named: dict[str, list[str]] = {}
+        for option in self.scope.source_options:
+            named.setdefault(option.partition(".")[0], []).append(option)
+        return {source: " ".join(sorted(options)) for source, options in named.items()}
+
+
+def accepted(entry: Coverage, scope: Scope) -> Coverage:
+    """The entry, marked where the user named what is wrong with it as acceptable: SOURCE[@ACCOUNT][/REGION]."""
+    accepts = scope.accept_gaps if entry.status is CoverageStatus.FAILED else scope.accept_drops
+    if entry.trouble is not None and any(_names(word, entry) for word in accepts):
+        return msgspec.structs.replace(entry, accepted=True)
+    return entry
+
+
+def _names(word: str, entry: Coverage) -> bool:
+    rest, _, region = word.partition("/")
+    source, _, account = rest.partition("@")
+    named = entry.source == source or entry.source.startswith(f"{source}-")
+    return named and account in {"", entry.account} and region in {"", entry.region}
+
+
+def unread(registry: Registry, failure: AwsFailure) -> Coverage:
+    """What could not be read of a registry, as an entry of the coverage."""
+    return Coverage(
+        registry.account, registry.region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=str(failure),
+        action=failure.action,
+    )  # fmt: skip
+
+
+def gaps_of(told: Inventory | RepositoryPlan) -> Iterator[Coverage]:
+    """What could not be read of one repository, as entries of the coverage."""
+    registry = told.repository.registry
+    for gap in told.gaps:
+        yield Coverage(
+            registry.account,
+            registry.region,
+            REGISTRY_SOURCE,
+            CoverageStatus.FAILED,
+            error=gap.error,
+            action=gap.action,
+        )

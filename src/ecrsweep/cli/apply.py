@@ -1,0 +1,183 @@
+"""`ecrsweep apply`: carry out a saved plan, or one made, shown and confirmed on the spot."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final, TextIO
+
+from rich.console import Console
+
+from ecrsweep._version import __version__
+from ecrsweep.app import Request, apply
+from ecrsweep.aws.session import AwsWorld
+from ecrsweep.cli.interrupts import stopping
+from ecrsweep.cli.running import (
+    WHO_PULLS,
+    Flags,
+    begin,
+    end,
+    memory_of,
+    pass_through,
+    prepared,
+    require_matches,
+    say_what_is_lacking,
+    settings_of,
+)
+from ecrsweep.cli.voice import Voice
+from ecrsweep.core.document import (
+    SavedPlan,
+    read_plan,
+)
+from ecrsweep.core.errors import BadInput, PlanUnreadable
+from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
+from ecrsweep.core.times import rfc3339
+from ecrsweep.reports.json import (
+    write_document,
+    write_lines,
+)
+from ecrsweep.reports.table import (
+    ApplyTable,
+    PlanTable,
+    console,
+)
+from ecrsweep.reports.words import counted, printable, size
+from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
+from ecrsweep.wiring.memory import Memory
+from ecrsweep.wiring.prepare import reopen
+
+
+def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
+    """`ecrsweep apply [FILE]`."""
+    voice = Voice(flags)
+    if not flags["yes"] and not sys.stdin.isatty():
+        raise BadInput(
+            "apply asks before it deletes, and there is no terminal to ask on: add --yes to go ahead without"
+        )
+    if file is None:
+        world, request = prepared(flags)
+        memory = memory_of(world, request)
+        saved, status, goes_on = _planned_now(world, request, memory, flags, voice)
+    else:
+        world, request, saved = _read_saved(file, flags, typed)
+        memory = memory_of(world, request)
+        _say_what_the_plan_reads(saved, voice)
+        goes_on = saved.verdict is None or request.scope.override_limits
+        status = Exit.DONE if goes_on else Exit.HELD
+        if not goes_on:
+            voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
+    if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
+        voice.warn("Not confirmed. Nothing was deleted.")
+        status, goes_on = Exit.ERROR, False
+    if not goes_on:
+        memory.write(voice.warn)
+        return status
+    with voice.working("Asking again what is in use"):
+        run = begin(world, request, memory, voice)
+    with stopping() as stopped:
+        with voice.working("Deleting"):
+            result = apply(world, saved, run, stopped.is_set, voice.say)
+        _show_result(result, flags)
+    statuses = list(apply_statuses(result))
+    memory.note(run, request, statuses)
+    memory.write(voice.warn)
+    say_what_is_lacking(world, request, result.coverage, voice, result)
+    return gravest([status, *statuses])
+
+
+_OF_THE_PLAN: Final = frozenset(
+    {
+        "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
+        "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
+        "with_sources", "source_options",
+    }
+)  # fmt: skip
+
+
+def _planned_now(
+    world: AwsWorld, request: Request, memory: Memory, flags: Flags, voice: Voice
+) -> tuple[SavedPlan, Exit, bool]:
+    """A plan made and shown on the spot, its exit status, and whether there is anything to carry out."""
+    shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
+    with voice.working("Reading what is in use"):
+        run = begin(world, request, memory, voice)
+        table = PlanTable(shown, verbose=flags["verbose"])
+        going = pass_through(run, [table], voice)
+    footer = end(run, [table])
+    sys.stdout.flush()
+    statuses = list(plan_statuses(footer, exit_code=False))
+    memory.note(run, request, statuses)
+    say_what_is_lacking(world, request, footer.coverage, voice)
+    require_matches(run)
+    verdict = None if footer.verdict is None else footer.verdict.detail
+    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
+    if footer.verdict is not None:
+        return saved, Exit.HELD, False
+    if not going:
+        if flags["output"] != "table":
+            _show_result(ApplyResult((), footer.coverage, held=bool(statuses)), flags)
+        return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])]), False
+    return saved, gravest(statuses), True
+
+
+def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request, SavedPlan]:
+    """The saved plan, with the world and the request that it was made for."""
+    extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
+    if extra:
+        raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
+    try:
+        with Path(file).open("rb") as lines:
+            saved = read_plan(lines, time.time())
+    except OSError as error:
+        raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
+    return (*reopen(saved, settings_of(flags), dict(os.environ)), saved)
+
+
+def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
+    """A plan comes from others: what it makes this machine read is told before it is done."""
+    scope = saved.header.scope
+    exports = [option for option in scope.source_options if option.startswith(f"{WHO_PULLS}.export=")]
+    if scope.uses_files or exports:
+        voice.warn(printable(f"Read again, because the plan rests on it: {', '.join((*scope.uses_files, *exports))}"))
+    for command in scope.uses_commands:
+        voice.warn(printable(f"The plan rests on a command, which runs only if it is given again: {command}"))
+
+
+def _confirmed(saved: SavedPlan) -> bool:
+    """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
+    account, number = saved.header.scope.account, len(saved.going)
+    freed = size(sum(row.size_bytes for row in saved.going))
+    print(
+        f"This deletes up to {counted(number, 'image')} ({freed} at most) of account {account}, planned at "
+        f"{rfc3339(saved.header.created_at)}. It cannot be undone.",
+        file=sys.stderr,
+    )
+    print(
+        f"To go ahead, type the account and the number of images ({account} {number}): ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
+    return sys.stdin.readline().split() == [account, str(number)]
+
+
+def _show_result(result: ApplyResult, flags: Flags) -> None:
+    """Show what was done; where stdout fails after images have gone, stderr gets the report."""
+    try:
+        match flags["output"]:
+            case "json":
+                write_document(sys.stdout.buffer, result.document())
+            case "jsonl":
+                header = {"format": APPLY_FORMAT, "tool_version": __version__}
+                rows = [entry.document() for entry in result.results]
+                write_lines(sys.stdout.buffer, [header, *rows, result.footer()])
+            case _:
+                ApplyTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"]).show(result)
+        sys.stdout.flush()
+    except OSError:
+        ApplyTable(_plain(sys.stderr), verbose=True).show(result)
+        raise
+
+
+def _plain(out: TextIO) -> Console:
+    return console(out, "off")
