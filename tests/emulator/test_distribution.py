@@ -229,6 +229,17 @@ def test_a_layer_stays_while_an_image_has_it_and_a_while_after(aws: Emulator, re
     assert put(aws, first) == ""
 
 
+def test_an_index_whose_child_is_gone_is_not_taken_back(aws: Emulator, registry: Registry) -> None:
+    made = image(registry)
+    parent = index(registry.push(NAME, made))
+    registry.push(NAME, parent)
+    for digest in (parent.digest, made.digest):
+        aws.ecr.repository(NAME).remove(digest)
+    assert put(aws, parent) == "ReferencedImagesNotFoundException"
+    assert put(aws, made) == ""
+    assert put(aws, parent) == ""
+
+
 def test_unreferenced_layers_can_be_made_to_expire_at_once(aws: Emulator, registry: Registry) -> None:
     made = image(registry)
     registry.push(NAME, made, "v1")
