@@ -22,6 +22,7 @@ from ecrsweep.cli.running import (
     prepared,
     require_matches,
     say_what_is_lacking,
+    say_what_reading_costs,
     settings_of,
 )
 from ecrsweep.cli.voice import Voice
@@ -36,12 +37,13 @@ from ecrsweep.reports.json import (
     write_document,
     write_lines,
 )
+from ecrsweep.reports.savings import planned_bytes
 from ecrsweep.reports.table import (
     ApplyTable,
     PlanTable,
     console,
 )
-from ecrsweep.reports.words import counted, printable, size
+from ecrsweep.reports.words import counted, printable
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.memory import Memory
 from ecrsweep.wiring.prepare import reopen
@@ -89,7 +91,7 @@ _OF_THE_PLAN: Final = frozenset(
     {
         "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
         "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
-        "with_sources", "source_options",
+        "with_sources", "source_options", "exact_size", "prices",
     }
 )  # fmt: skip
 
@@ -98,6 +100,7 @@ def _planned_now(
     world: AwsWorld, request: Request, memory: Memory, flags: Flags, voice: Voice
 ) -> tuple[SavedPlan, Exit, bool]:
     """A plan made and shown on the spot, its exit status, and whether there is anything to carry out."""
+    say_what_reading_costs(request, flags, voice)
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = begin(world, request, memory, voice)
@@ -110,7 +113,7 @@ def _planned_now(
     say_what_is_lacking(world, request, footer.coverage, voice)
     require_matches(run)
     verdict = None if footer.verdict is None else footer.verdict.detail
-    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
+    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict, footer.figures)
     if footer.verdict is not None:
         return saved, Exit.HELD, False
     if not going:
@@ -146,9 +149,9 @@ def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
 def _confirmed(saved: SavedPlan) -> bool:
     """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
     account, number = saved.header.scope.account, len(saved.going)
-    freed = size(sum(row.size_bytes for row in saved.going))
+    freed = planned_bytes(sum(row.size_bytes for row in saved.going), saved.figures)
     print(
-        f"This deletes up to {counted(number, 'image')} ({freed} at most) of account {account}, planned at "
+        f"This deletes up to {counted(number, 'image')} ({freed}) of account {account}, planned at "
         f"{rfc3339(saved.header.created_at)}. It cannot be undone.",
         file=sys.stderr,
     )

@@ -10,11 +10,12 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.decisions import Action, Code, Decision, Reason
-from ecrsweep.core.images import Gap, Inventory
+from ecrsweep.core.images import Gap, Inventory, OwnReads
 from ecrsweep.core.ledger import merged, seen_in
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY, Limits, Policy
 from ecrsweep.core.retention import decide
+from ecrsweep.core.savings import Sizes, sizes_of
 from ecrsweep.core.uses import Coverage, Matched, Sighting, Use
 
 PLAN_LIFE: Final = DAY
@@ -40,15 +41,16 @@ class Summary(msgspec.Struct, frozen=True):
 class RepositoryPlan(msgspec.Struct, frozen=True):
     """The decisions of one repository, newest push first, the uses that find no image in it, and its gaps.
 
-    `seen` is what the run saw in use there, for the ledger.
+    `seen` is what the run saw in use there, for the ledger. `sizes` None: nobody asked for the true bytes.
     """
 
     repository: Repository
     decisions: tuple[Decision, ...]
     unresolved: tuple[Use, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    own_reads: int = 0
+    own_reads: OwnReads = OwnReads()
     seen: tuple[Sighting, ...] = ()
+    sizes: Sizes | None = None
 
     @property
     def summary(self) -> Summary:
@@ -111,6 +113,7 @@ def plan_repository(
         inventory.gaps,
         inventory.own_reads,
         merged(seen_in(inventory.repository, matched, now)),
+        None if inventory.layers is None else sizes_of(decisions, inventory.layers),
     )
 
 
@@ -122,7 +125,10 @@ def hold(decision: Decision, reason: Reason) -> Decision:
 
 
 def run_limit(limits: Limits, summary: Summary) -> Reason | None:
-    """Why the whole run is held by a limit; None where it is not."""
+    """Why the whole run is held by a limit; None where it is not.
+
+    Bytes are held to the upper bound, also where the true bytes are known: a limit may stop too much, never too little.
+    """
     if limits.max_images is not None and summary.delete > limits.max_images:
         return Reason(Code.LIMIT, f"{summary.delete} images would go, the limit is {limits.max_images}")
     if limits.max_bytes is not None and summary.delete_bytes_upper_bound > limits.max_bytes:

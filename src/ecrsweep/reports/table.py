@@ -17,9 +17,11 @@ from ecrsweep.core.document import Footer, Header
 from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
 from ecrsweep.core.plan import Explanation, RepositoryPlan, Summary
 from ecrsweep.core.policy import Policy, format_duration
+from ecrsweep.core.savings import Sizes
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
+from ecrsweep.reports.savings import blind_window, cell, going_bytes, savings_lines, sizes_line
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 
 _STYLES: Final = {Action.KEEP: "green", Action.DELETE: "red", Action.ARCHIVE: "yellow", Action.HOLD: "yellow"}
@@ -61,42 +63,49 @@ class PlanTable:
 
     def add(self, plan: RepositoryPlan) -> None:
         """Take a repository into the table; with `verbose`, show its images now."""
-        bare = RepositoryPlan(plan.repository, (), (), plan.gaps)
+        bare = RepositoryPlan(plan.repository, (), (), plan.gaps, sizes=plan.sizes)
         self._rows.append((bare, plan.summary))
         self._regions.add(plan.repository.registry.region)
         if self._verbose and plan.decisions:
             self._out.print(Text(plan.repository.uri, style="bold"))
+            if plan.sizes is not None:
+                self._out.print(f"True bytes: {sizes_line(plan.sizes)}.")
             self._out.print(_image_table(plan.decisions))
             self._out.print()
 
     def end(self, footer: Footer) -> None:
         """Show the table, and what stands behind it."""
-        self._out.print(self._table(footer.summary))
+        self._out.print(self._table(footer))
         self._out.print()
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
             self._out.print(Text(printable(line), style=line_style(line)))
-        if footer.own_reads:
-            read = "1 index" if footer.own_reads == 1 else f"{footer.own_reads:,} indexes"
-            self._out.print(
-                f"Blind window: ecrsweep itself read {read}; a pull by others within a day of that may not show."
-            )
+        for line in filter(None, [blind_window(footer.own_reads)]):
+            self._out.print(line)
+        for line in savings_lines(footer.savings) if footer.savings is not None else ():
+            self._out.print(Text(printable(line)))
         _print_unresolved(self._out, footer.unresolved)
         self._out.print(Text(verdict(footer), style="bold"))
 
-    def _table(self, total: Summary) -> Table:
+    def _table(self, footer: Footer) -> Table:
+        total, savings = footer.summary, footer.savings
         many = len(self._regions) > 1
         table = _borderless()
         if many:
             table.add_column("REGION", no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
-        for name in ("IMAGES", "KEEP", "DELETE", "HOLD", "SIZE TO DELETE"):
+        for name in ("IMAGES", "KEEP", "DELETE", "HOLD", "SIZE AT MOST" if savings is None else "SIZE TO DELETE"):
             table.add_column(name, justify="right", no_wrap=True)
         for plan, summary in self._rows:
             place = [plan.repository.registry.region] if many else []
-            table.add_row(*place, printable(plan.repository.name), *_cells(summary))
+            table.add_row(*place, printable(plan.repository.name), *_cells(summary, plan.sizes))
         place = [""] if many else []
         table.add_section()
-        table.add_row(*place, counted(total.repositories, "repository"), *_cells(total), style="bold")
+        table.add_row(
+            *place,
+            counted(total.repositories, "repository"),
+            *_cells(total, None if savings is None else savings.total),
+            style="bold",
+        )
         return table
 
 
@@ -130,8 +139,8 @@ def verdict(footer: Footer) -> str:
     held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
     if not summary.delete:
         return f"Nothing to delete.{held}"
-    going = f"{counted(summary.delete, 'image')} can go, up to {size(summary.delete_bytes_upper_bound)}"
-    return f"{going} (layers may be shared).{held} Nothing was changed."
+    going = f"{counted(summary.delete, 'image')} can go, {going_bytes(summary, footer.savings)}"
+    return f"{going}.{held} Nothing was changed."
 
 
 class ApplyTable:
@@ -168,7 +177,7 @@ def apply_sentence(result: ApplyResult) -> str:
     """What an apply came to, in a sentence or two."""
     summary = result.summary()
     freed = size(summary["deleted_bytes_upper_bound"])
-    parts = [f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, up to {freed}."]
+    parts = [f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, at most {freed}: layers may be shared."]
     sentences = (
         ((Outcome.ALREADY_GONE,), "already gone"),
         ((Outcome.SPARED,), "spared because the world changed"),
@@ -322,13 +331,13 @@ def _borderless() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
-def _cells(summary: Summary) -> list[Text]:
+def _cells(summary: Summary, sizes: Sizes | None) -> list[Text]:
     return [
         Text(f"{summary.images:,}"),
         Text(f"{summary.keep:,}"),
         Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
         Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
-        Text(size(summary.delete_bytes_upper_bound) if summary.delete else "-"),
+        Text(cell(summary, sizes)),
     ]
 
 
