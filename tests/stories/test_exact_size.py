@@ -32,7 +32,7 @@ def test_a_shared_layer_stays_with_the_image_that_stays(aws: Emulator, cli: Cli,
     plan = cli.plan("--keep-newest", "1", "--exact-size")
     assert plan.json["summary"] == {
         "repositories": 1, "images": 5, "keep": 1, "archive": 0, "delete": 4, "hold": 0,
-        "delete_bytes_upper_bound": 200 * MB, "delete_bytes_exact": 40 * MB + 4 * CONFIG,
+        "delete_bytes_upper_bound": 200 * MB, "untag": 0, "archive_bytes_upper_bound": 0, "delete_bytes_exact": 40 * MB + 4 * CONFIG,
         "keep_bytes_exact": 50 * MB + CONFIG, "archive_bytes_exact": 0, "monthly_savings_usd": 0.0, "manifests_unread": 0,
     }  # fmt: skip
     assert plan.json["savings"]["repositories"] == [

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ecrsweep.core.decisions import Action, Decision, Reason
+from ecrsweep.core.decisions import CHANGING, Action, Decision, Reason
 from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreadable
-from ecrsweep.core.images import Kind, OwnReads
+from ecrsweep.core.holds import Hold
+from ecrsweep.core.images import Kind, OwnReads, Status
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.plan import RepositoryPlan, Summary
+from ecrsweep.core.plan import Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import DURATIONS, Limits, Policy, format_duration, parse_duration
 from ecrsweep.core.prices import Prices
 from ecrsweep.core.savings import Figures, Savings, Sizes, monthly_savings
@@ -53,6 +54,7 @@ class Header(msgspec.Struct, frozen=True):
     tool_version: str
     policies: tuple[Policy, ...]
     scope: Scope
+    holds: tuple[Hold, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The header as JSON-able data."""
@@ -63,6 +65,7 @@ class Header(msgspec.Struct, frozen=True):
             "tool_version": self.tool_version,
             "policy": [policy_document(policy) for policy in self.policies],
             "scope": msgspec.to_builtins(self.scope),
+            **({"holds": [hold.document() for hold in self.holds]} if self.holds else {}),
         }
 
 
@@ -81,6 +84,8 @@ class Footer(msgspec.Struct, frozen=True):
     limited: bool = False
     """True where a limit holds a repository."""
     savings: Savings | None = None
+    missed: tuple[Missed, ...] = ()
+    """The images that something uses and that are archived."""
 
     @property
     def figures(self) -> Figures | None:
@@ -96,6 +101,7 @@ class Footer(msgspec.Struct, frozen=True):
             "verdict": msgspec.to_builtins(self.verdict),
             "foreign_uses": self.foreign_uses,
             "indexes_last_read_by_ourselves": self.own_reads.indexes,
+            **({"archived_in_use": [missed_document(image) for image in self.missed]} if self.missed else {}),
         }
         document |= {"images_last_read_by_ourselves": self.own_reads.images} if self.own_reads.images else {}
         return document | ({} if self.savings is None else {"savings": savings_document(self.savings)})
@@ -108,8 +114,8 @@ class PlannedReason(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class PlannedImage(msgspec.Struct, frozen=True):
-    """A decision as it stands in a document. Times are RFC 3339."""
+class PlannedImage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A decision as it stands in a document. Times are RFC 3339. `untag` stands only where tags go, `state` where it is not ACTIVE."""
 
     account: str
     region: str
@@ -123,6 +129,8 @@ class PlannedImage(msgspec.Struct, frozen=True):
     size_bytes: int
     action: Action
     reasons: tuple[PlannedReason, ...]
+    untag: tuple[str, ...] = ()
+    state: str = Status.ACTIVE.value
 
     @property
     def place(self) -> Repository:
@@ -131,7 +139,7 @@ class PlannedImage(msgspec.Struct, frozen=True):
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
-    """A plan read back: its header, the images that it lets go, and what its footer says of the whole.
+    """A plan read back: its header, the images that it changes, and what its footer says of the whole.
 
     `figures` None: nobody asked for the true bytes.
     """
@@ -159,6 +167,8 @@ def planned(repository: Repository, decision: Decision) -> PlannedImage:
         size_bytes=image.size_bytes,
         action=decision.action,
         reasons=tuple(PlannedReason(reason.code.value, reason.detail) for reason in decision.reasons),
+        untag=decision.untag,
+        state=str(image.status),
     )
 
 
@@ -218,6 +228,19 @@ def _sizes_document(repository: Repository, sizes: Sizes, prices: Prices) -> dic
     }
 
 
+def missed_document(image: Missed) -> dict[str, Any]:
+    """An image in use that is archived, as JSON-able data."""
+    return {
+        "account": image.repository.registry.account,
+        "region": image.repository.registry.region,
+        "repository": image.repository.name,
+        "digest": image.digest,
+        "tags": list(image.tags),
+        "state": image.state,
+        "used_by": list(image.used_by),
+    }
+
+
 def policy_document(policy: Policy) -> dict[str, Any]:
     """A policy as JSON-able data, durations as people write them."""
     fields: dict[str, Any] = msgspec.to_builtins(policy)
@@ -272,7 +295,7 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
                 header = _read_header(pending)
             else:
                 row = _decoded(decode, pending, count)
-                if row.action in {Action.DELETE, Action.ARCHIVE}:
+                if row.action in CHANGING:
                     going.append(row)
         pending = line
         count += 1
