@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_bytes: int | None = None
     override_limits: bool = False
     state: str | None = None
+    exact_size: bool = False
+    prices: str | None = None
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -12,12 +12,13 @@ from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.graph import build_graph
 from ecrsweep.core.holds import Holds, owners_keys, word_of_owner
-from ecrsweep.core.images import Inventory
+from ecrsweep.core.images import Inventory, OwnReads
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import governing, matches_any
+from ecrsweep.core.savings import Savings, Sizes
 from ecrsweep.core.uses import Census, Coverage, Sighting, Use, UseIndex
 from ecrsweep.ports import ImageStore, World
 
@@ -46,7 +47,8 @@ class PlanRun:
         self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
-        self._own_reads = 0
+        self._own_reads = OwnReads()
+        self._sizes: list[tuple[Repository, Sizes]] = []
         self._limited = False
         self._matched: set[str] = set()
         self.unread_registries: list[Registry] = []
@@ -69,7 +71,7 @@ class PlanRun:
         failures = (accepted(entry, self._request.scope) for entry in (*self._owners.failures, *self._failures))
         coverage = (*self.census.coverage, *failures)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
-        limits = self._request.limits
+        limits, prices = self._request.limits, self._request.prices
         return Footer(
             coverage=coverage,
             unresolved=tuple(unresolved),
@@ -78,6 +80,7 @@ class PlanRun:
             foreign_uses=self.index.foreign,
             own_reads=self._own_reads,
             limited=self._limited,
+            savings=None if prices is None else Savings(prices, tuple(self._sizes)),
             missed=tuple(self._missed),
         )
 
@@ -101,7 +104,7 @@ class PlanRun:
 
     def _repository(self, store: ImageStore, name: str) -> RepositoryPlan | Coverage | None:
         try:
-            inventory = store.inventory(name)
+            inventory = store.inventory(name, with_layers=self._request.prices is not None)
         except Missing:
             return None
         except AwsFailure as failure:
@@ -153,6 +156,8 @@ class PlanRun:
         self._unresolved += plan.unresolved
         self._seen += plan.seen
         self._own_reads += plan.own_reads
+        if plan.sizes is not None:
+            self._sizes.append((plan.repository, plan.sizes))
         self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
         self._failures += gaps_of(plan)
 

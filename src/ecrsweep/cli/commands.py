@@ -75,6 +75,11 @@ _retention = _all_of(
     click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
     click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),
 )  # fmt: skip
+_true_bytes = _all_of(
+    click.option("--exact-size", is_flag=True,
+                 help="Count each layer once a repository, and what that is worth: reads every manifest once in its life."),
+    click.option("--prices", metavar="FILE", help="Value the bytes at these prices. Default: list prices that come along."),
+)  # fmt: skip
 _permissions = _all_of(
     click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "guard", "guard-preview"]), default="plan",
                  show_default=True, help="What the identity shall be able to do."),
@@ -104,6 +109,7 @@ def root() -> None:
 @_session
 @_evidence
 @_retention
+@_true_bytes
 @_output
 @click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when something can go.")
@@ -119,6 +125,7 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_session
 @_evidence
 @_retention
+@_true_bytes
 @_output
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--journal", metavar="FILE|s3://BUCKET/KEY",

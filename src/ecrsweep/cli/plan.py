@@ -13,6 +13,7 @@ from ecrsweep.cli.running import (
     prepared,
     require_matches,
     say_what_is_lacking,
+    say_what_reading_costs,
 )
 from ecrsweep.cli.voice import Voice
 from ecrsweep.reports import PlanReport
@@ -28,6 +29,7 @@ def run_plan(flags: Flags) -> int:
     voice = Voice(flags)
     world, request = prepared(flags)
     memory = memory_of(world, request)
+    say_what_reading_costs(request, flags, voice)
     with ExitStack() as stack:
         reports: list[PlanReport] = [plan_report(flags)]
         if flags["save"]:

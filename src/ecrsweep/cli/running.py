@@ -65,6 +65,15 @@ def begin(world: AwsWorld, request: Request, memory: Memory, voice: Voice) -> Pl
     return PlanRun(world, request, census, time.time())
 
 
+def say_what_reading_costs(request: Request, flags: Flags, voice: Voice) -> None:
+    """What `--exact-size` does besides, told before it is done."""
+    if request.prices is not None and not flags["quiet"]:
+        voice.warn(
+            "--exact-size reads the manifest of every image that was not read before: a call for each 100. Reading moves "
+            "the pull time that ECR records, unless this role is registered as a pull-time exclusion (docs/savings.md)."
+        )
+
+
 def plan_report(flags: Flags) -> PlanReport:
     """The report of a plan on stdout that `--output` means."""
     match flags["output"]:

@@ -18,9 +18,19 @@ from ecrsweep.core.images import Status
 from ecrsweep.core.outcomes import CHANGED, ApplyResult, Outcome, Result
 from ecrsweep.core.plan import Explanation, Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import Order, Otherwise, Policy, format_duration
+from ecrsweep.core.savings import Sizes
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
+from ecrsweep.reports.savings import (
+    archived_bytes,
+    archived_cell,
+    blind_window,
+    deleted_cell,
+    going_bytes,
+    savings_lines,
+    sizes_line,
+)
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 
 _STYLES: Final = {
@@ -69,44 +79,47 @@ class PlanTable:
 
     def add(self, plan: RepositoryPlan) -> None:
         """Take a repository into the table; with `verbose`, show its images now."""
-        bare = RepositoryPlan(plan.repository, (), (), plan.gaps)
+        bare = RepositoryPlan(plan.repository, (), (), plan.gaps, sizes=plan.sizes)
         self._rows.append((bare, plan.summary))
         self._regions.add(plan.repository.registry.region)
         if self._verbose and plan.decisions:
             self._out.print(Text(plan.repository.uri, style="bold"))
+            if plan.sizes is not None:
+                self._out.print(f"True bytes: {sizes_line(plan.sizes)}.")
             self._out.print(_image_table(plan.decisions))
             self._out.print()
 
     def end(self, footer: Footer) -> None:
         """Show the table, and what stands behind it; first of all what is in use and cannot be pulled."""
         _print_missed(self._out, footer.missed)
-        self._out.print(self._table(footer.summary))
+        self._out.print(self._table(footer))
         self._out.print()
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
             self._out.print(Text(printable(line), style=line_style(line)))
-        if footer.own_reads:
-            read = "1 index" if footer.own_reads == 1 else f"{footer.own_reads:,} indexes"
-            self._out.print(
-                f"Blind window: ecrsweep itself read {read}; a pull by others within a day of that may not show."
-            )
+        for line in filter(None, [blind_window(footer.own_reads)]):
+            self._out.print(line)
+        for line in savings_lines(footer.savings) if footer.savings is not None else ():
+            self._out.print(Text(printable(line)))
         _print_unresolved(self._out, footer.unresolved)
         self._out.print(Text(verdict(footer), style="bold"))
 
-    def _table(self, total: Summary) -> Table:
+    def _table(self, footer: Footer) -> Table:
+        total, savings = footer.summary, footer.savings
         many = len(self._regions) > 1
         table = _borderless()
         if many:
             table.add_column("REGION", no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
-        columns = _columns(total)
+        columns = _columns(total, exact=savings is not None)
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         for plan, summary in self._rows:
             place = [plan.repository.registry.region] if many else []
-            table.add_row(*place, printable(plan.repository.name), *(cell(summary) for cell in columns.values()))
+            cells = (cell(summary, plan.sizes) for cell in columns.values())
+            table.add_row(*place, printable(plan.repository.name), *cells)
         place = [""] if many else []
         table.add_section()
-        cells = (cell(total) for cell in columns.values())
+        cells = (cell(total, None if savings is None else savings.total) for cell in columns.values())
         table.add_row(*place, counted(total.repositories, "repository"), *cells, style="bold")
         return table
 
@@ -162,11 +175,10 @@ def verdict(footer: Footer) -> str:
         return f"Nothing to delete.{held}"
     parts = []
     if summary.delete:
-        freed = size(summary.delete_bytes_upper_bound)
-        parts.append(f"{counted(summary.delete, 'image')} can go, up to {freed} (layers may be shared).")
+        parts.append(f"{counted(summary.delete, 'image')} can go, {going_bytes(summary, footer.savings)}.")
     if summary.archive:
-        moved = size(summary.archive_bytes_upper_bound)
-        parts.append(f"{counted(summary.archive, 'image')} can be archived, up to {moved}.")
+        moved = archived_bytes(summary, footer.savings)
+        parts.append(f"{counted(summary.archive, 'image')} can be archived, {moved}.")
     if summary.untag:
         parts.append(f"{counted(summary.untag, 'image')} can lose tags and stay.")
     return f"{' '.join(parts)}{held} Nothing was changed."
@@ -214,7 +226,9 @@ def apply_sentence(result: ApplyResult) -> str:
     if result.count(Outcome.UNTAGGED):
         parts.append(f"Took tags off {counted(result.count(Outcome.UNTAGGED), 'image')}.")
     if result.count(Outcome.DELETED) or not parts:
-        parts.insert(0, f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, up to {freed}.")
+        parts.insert(
+            0, f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, at most {freed}: layers may be shared."
+        )
     sentences = (
         ((Outcome.ALREADY_GONE,), "already gone"),
         ((Outcome.SPARED,), "spared because the world changed"),
@@ -368,20 +382,23 @@ def _borderless() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
-def _columns(total: Summary) -> dict[str, Callable[[Summary], Text]]:
-    """The columns of the plan's table, each with its cell of a summary. What only some policies do shows only where it is done."""
-    columns = {
-        "IMAGES": lambda summary: Text(f"{summary.images:,}"),
-        "KEEP": lambda summary: Text(f"{summary.keep:,}"),
-        "UNTAG": lambda summary: Text(_or_dash(summary.untag)),
-        "ARCHIVE": lambda summary: Text(_or_dash(summary.archive), style="yellow" if summary.archive else ""),
-        "DELETE": lambda summary: Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
-        "HOLD": lambda summary: Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
-        "SIZE TO ARCHIVE": lambda summary: Text(size(summary.archive_bytes_upper_bound) if summary.archive else "-"),
-        "SIZE TO DELETE": lambda summary: Text(size(summary.delete_bytes_upper_bound) if summary.delete else "-"),
+Cell = Callable[[Summary, Sizes | None], Text]
+
+
+def _columns(total: Summary, *, exact: bool) -> dict[str, Cell]:
+    """The columns of the plan's table, each with its cell of a row. What only some policies do shows only where it is done."""
+    columns: dict[str, Cell] = {
+        "IMAGES": lambda summary, _: Text(f"{summary.images:,}"),
+        "KEEP": lambda summary, _: Text(f"{summary.keep:,}"),
+        "UNTAG": lambda summary, _: Text(_or_dash(summary.untag)),
+        "ARCHIVE": lambda summary, _: Text(_or_dash(summary.archive), style="yellow" if summary.archive else ""),
+        "DELETE": lambda summary, _: Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
+        "HOLD": lambda summary, _: Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
+        "TO ARCHIVE": lambda summary, sizes: Text(archived_cell(summary, sizes)),
+        "SIZE TO DELETE" if exact else "SIZE AT MOST": lambda summary, sizes: Text(deleted_cell(summary, sizes)),
     }
     absent = set() if total.untag else {"UNTAG"}
-    absent |= set() if total.archive else {"ARCHIVE", "SIZE TO ARCHIVE"}
+    absent |= set() if total.archive else {"ARCHIVE", "TO ARCHIVE"}
     return {name: cell for name, cell in columns.items() if name not in absent}
 
 

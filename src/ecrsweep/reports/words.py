@@ -16,7 +16,7 @@ _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def size(count: int) -> str:
-    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000, as AWS bills)."""
+    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000; AWS bills by powers of 1024)."""
     value = float(count)
     for unit in _UNITS:
         if value < _STEP or unit == _UNITS[-1]:
