@@ -41,6 +41,16 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     return Census(uses, tuple(sorted(marked, key=_coverage_order)), remembered)
 
 
+def unasked_census(world: World, request: Request, why: str) -> Census:
+    """A census of nothing, for what rests on no evidence of use: every source is told as not asked."""
+    return Census(
+        coverage=tuple(
+            Coverage(world.account, EVERYWHERE, source.name, CoverageStatus.SKIPPED, error=why)
+            for source in request.sources
+        )
+    )
+
+
 class _Answer(msgspec.Struct, frozen=True):
     """What one source said in one region. `closed` tells that every call was refused by the organisation."""
 

@@ -14,6 +14,7 @@ from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import governing, matches_any
+from ecrsweep.core.simulation import as_of
 from ecrsweep.core.uses import Census, Coverage, Sighting, Use, UseIndex
 from ecrsweep.ports import ImageStore, World
 
@@ -24,17 +25,25 @@ class PlanRun:
     Repositories stream through: no more of them are in memory than are being read.
     """
 
-    def __init__(self, world: World, request: Request, census: Census, now: float) -> None:
-        """`now` in seconds since the epoch: the moment that all decisions are made for."""
-        self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope)
+    def __init__(
+        self, world: World, request: Request, census: Census, now: float, *, policy_at: float | None = None
+    ) -> None:
+        """`now` in seconds since the epoch: the moment that all decisions are made for.
+
+        With `policy_at` they are made for that moment of the past, over the repositories as they were then; the plan has expired.
+        """
+        self._now = now if policy_at is None else policy_at
+        self.header = Header(
+            now, self._now if policy_at is not None else now + PLAN_LIFE, request.tool_version, request.policies,
+            request.scope, policy_at,
+        )  # fmt: skip
         self.census = census
         self.index = UseIndex(census.uses)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
-        self._remembered = {within: recent(census.remembered, within, now) for within in windows}
+        self._remembered = {within: recent(census.remembered, within, self._now) for within in windows}
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request
-        self._now = now
         self._summary = Summary()
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
@@ -96,7 +105,7 @@ class PlanRun:
             return None
         except AwsFailure as failure:
             return unread(store.registry, failure)
-        return self.decide(inventory)
+        return self.decide(inventory if self.header.policy_at is None else as_of(inventory, self._now))
 
     def decide(self, inventory: Inventory) -> RepositoryPlan:
         """The plan of one repository, from what it holds."""

@@ -51,10 +51,12 @@ class Header(msgspec.Struct, frozen=True):
     tool_version: str
     policies: tuple[Policy, ...]
     scope: Scope
+    policy_at: float | None = None
+    """The moment of the past for which it was decided, where it was one. Such a plan is never carried out."""
 
     def document(self) -> dict[str, Any]:
-        """The header as JSON-able data."""
-        return {
+        """The header as JSON-able data; `policy_at` stands only where there is one."""
+        document: dict[str, Any] = {
             "format": PLAN_FORMAT,
             "created_at": rfc3339(self.created_at),
             "expires_at": rfc3339(self.expires_at),
@@ -62,6 +64,7 @@ class Header(msgspec.Struct, frozen=True):
             "policy": [policy_document(policy) for policy in self.policies],
             "scope": msgspec.to_builtins(self.scope),
         }
+        return document if self.policy_at is None else document | {"policy_at": rfc3339(self.policy_at)}
 
 
 class Footer(msgspec.Struct, frozen=True):
@@ -245,6 +248,10 @@ def _read_header(line: bytes) -> Header:
     if raw.get("format") != PLAN_FORMAT:
         raise PlanUnreadable(
             f"This is not a plan that this version can carry out: its format is {raw.get('format')!r}, not {PLAN_FORMAT!r}."
+        )
+    if "policy_at" in raw:
+        raise PlanUnreadable(
+            f"This plan says what would have been decided at {raw['policy_at']}: it cannot be carried out. Make one without --policy-at."
         )
     try:
         return Header(

@@ -50,11 +50,19 @@ class PlanTable:
         self._verbose = verbose
         self._rows: list[tuple[RepositoryPlan, Summary]] = []
         self._regions: set[str] = set()
+        self._past = False
 
     def begin(self, header: Header) -> None:
         """Say about what, and under which rules."""
         scope = header.scope
-        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}", style="bold"))
+        self._past = header.policy_at is not None
+        then = "" if header.policy_at is None else f" as of {rfc3339(header.policy_at)}"
+        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}{then}", style="bold"))
+        if self._past:
+            self._out.print(
+                "From push and pull times alone: what was in use then is not known, an image pulled later counts as not pulled "
+                "before, and what is gone by now is not seen."
+            )
         for policy in header.policies:
             self._out.print(f"Kept: {rules(policy)}.")
         self._out.print()
@@ -81,11 +89,11 @@ class PlanTable:
                 f"Blind window: ecrsweep itself read {read}; a pull by others within a day of that may not show."
             )
         _print_unresolved(self._out, footer.unresolved)
-        self._out.print(Text(verdict(footer), style="bold"))
+        self._out.print(Text(verdict(footer, past=self._past), style="bold"))
 
     def _table(self, total: Summary) -> Table:
         many = len(self._regions) > 1
-        table = _borderless()
+        table = borderless()
         if many:
             table.add_column("REGION", no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
@@ -115,8 +123,8 @@ def rules(policy: Policy) -> str:
     return "; ".join(printable(part) for part in parts if part)
 
 
-def verdict(footer: Footer) -> str:
-    """What the plan comes to, in a sentence."""
+def verdict(footer: Footer, *, past: bool = False) -> str:
+    """What the plan comes to, in a sentence; `past`: one of a moment that is over."""
     summary = footer.summary
     gaps = [entry for entry in footer.coverage if entry.is_gap]
     if gaps and summary.hold:
@@ -129,8 +137,9 @@ def verdict(footer: Footer) -> str:
         return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
     held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
     if not summary.delete:
-        return f"Nothing to delete.{held}"
-    going = f"{counted(summary.delete, 'image')} can go, up to {size(summary.delete_bytes_upper_bound)}"
+        return f"{'Nothing would have gone' if past else 'Nothing to delete'}.{held}"
+    could = "would have gone" if past else "can go"
+    going = f"{counted(summary.delete, 'image')} {could}, up to {size(summary.delete_bytes_upper_bound)}"
     return f"{going} (layers may be shared).{held} Nothing was changed."
 
 
@@ -239,7 +248,7 @@ class UnexplainedTable:
 
 def _pull_table(uses: Iterable[Use]) -> Table:
     """Long names are folded, never cut: a principal that cannot be told from another is no answer."""
-    table = _borderless()
+    table = borderless()
     for name in ("PRINCIPAL", "REPOSITORY", "IMAGE"):
         table.add_column(name, overflow="fold", min_width=_SHORT_DIGEST)
     table.add_column("TIMES", justify="right", no_wrap=True, min_width=5)
@@ -305,7 +314,7 @@ def show_history(out: Console, image: str, life: Sequence[Sighting], ledger: Cov
 
 
 def _history_table(life: Sequence[Sighting]) -> Table:
-    table = _borderless()
+    table = borderless()
     for name in ("LAST SEEN", "FIRST SEEN", "SOURCE", "WORKLOAD"):
         table.add_column(name, no_wrap=True)
     for one in life:
@@ -318,7 +327,8 @@ def _minute(seconds: float) -> str:
     return rfc3339(seconds // 60 * 60)[:16] + "Z"
 
 
-def _borderless() -> Table:
+def borderless() -> Table:
+    """A table without lines, which reads the same in a log."""
     return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
@@ -337,7 +347,7 @@ def _or_dash(number: int) -> str:
 
 
 def _image_table(decisions: Sequence[Decision]) -> Table:
-    table = _borderless()
+    table = borderless()
     for name in ("", "DIGEST", "TAGS", "PUSHED", "WHY"):
         table.add_column(name, no_wrap=True)
     for decision in decisions:
@@ -356,7 +366,7 @@ def _image_table(decisions: Sequence[Decision]) -> Table:
 
 
 def _outcome_table(by_repository: dict[str, list[Result]]) -> Table:
-    table = _borderless()
+    table = borderless()
     table.add_column("REPOSITORY", no_wrap=True)
     for name in ("PLANNED", "DELETED", "SPARED", "LEFT"):
         table.add_column(name, justify="right", no_wrap=True)

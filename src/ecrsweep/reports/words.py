@@ -92,4 +92,6 @@ def _skips(coverage: Iterable[Coverage]) -> Iterable[str]:
 
 
 def _listed(regions: Sequence[str]) -> str:
+    if set(regions) == {_EVERYWHERE}:
+        return "all regions"
     return ", ".join(regions) if len(regions) <= _FEW else counted(len(regions), "region")
