@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -13,7 +14,8 @@ from ecrsweep.core.images import OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR, Policy
 from ecrsweep.core.retention import decide
-from ecrsweep.core.simulation import Evidence, Regret, Replay, as_of, days_until, replay
+from ecrsweep.core.simulation import Evidence, PolicyReplay, Regret, Replay, Simulation, as_of, days_until, replay
+from ecrsweep.core.uses import Use
 from tests.core.worlds import NOW, digest, inventories, policies
 
 HOME = Repository(Registry("123456789012", "us-east-1"), "team/app")
@@ -119,3 +121,139 @@ def test_a_replay_is_the_decision_of_each_day_over_the_world_of_that_day(
 def test_the_world_of_now_is_the_world(inventory: Inventory, policy: Policy) -> None:
     latest = NOW + DAY
     assert decide(as_of(inventory, latest), {}, policy, latest) == decide(inventory, {}, policy, latest)
+
+
+def test_a_run_a_day_the_last_one_yesterday_because_today_has_no_future() -> None:
+    assert [(NOW - moment) / DAY for moment in days_until(NOW, 3)] == [3, 2, 1]
+
+
+def test_what_went_and_was_pulled_afterwards_is_a_regret() -> None:
+    past = Past()
+    missed = past.push("v1", days=200, pulled=5)
+    past.push("v2", days=200)
+    found = past.replay()
+    assert (found.images, found.gone) == (2, 2)
+    (regret,) = found.regrets
+    assert (regret.image.digest, days_ago(regret), regret.pulled_at) == (missed, 90, NOW - 5 * DAY)
+
+
+def test_it_goes_on_the_first_day_on_which_no_rule_keeps_it() -> None:
+    past = Past()
+    missed = past.push("v1", days=80.5, pulled=5)
+    assert days_ago(past.regrets(Policy(newest=0, pulled_within=30 * DAY))[missed]) == 50
+    assert past.regrets(Policy(newest=0, pulled_within=80 * DAY)) == {}
+
+
+def test_a_pull_before_the_day_counts_and_one_after_it_hides_all_before() -> None:
+    past = Past()
+    past.push("known", days=200, pulled=91)
+    hidden = past.push("hidden", days=200, pulled=5)
+    found = past.replay(Policy(newest=0, pulled_within=30 * DAY))
+    assert found.gone == 2
+    assert {regret.image.digest: days_ago(regret) for regret in found.regrets} == {hidden: 90}
+    assert days_ago(past.regrets(Policy(newest=0, pulled_within=30 * DAY), days=60)[hidden]) == 60
+
+
+def test_a_pull_does_not_bring_back_what_is_gone() -> None:
+    past = Past()
+    missed = past.push("v1", days=200, pulled=40)
+    found = past.replay(Policy(newest=0, pulled_within=30 * DAY))
+    assert (found.gone, [regret.image.digest for regret in found.regrets]) == (1, [missed])
+
+
+def test_only_what_was_there_takes_a_place_among_the_newest() -> None:
+    past = Past()
+    missed = past.push("v1", days=100, pulled=1)
+    past.push("v2", days=50.5)
+    past.push("v3", days=40.5)
+    assert days_ago(past.regrets(Policy(newest=1, pulled_within=None))[missed]) == 50
+    assert days_ago(past.regrets(Policy(newest=2, pulled_within=None))[missed]) == 40
+    assert past.replay(days=60).images == 3
+    assert past.replay(Policy(newest=3, pulled_within=None)).gone == 0
+
+
+def test_what_was_pushed_today_was_there_on_none_of_the_days() -> None:
+    past = Past()
+    past.push("v1", days=0.5)
+    assert past.replay().images == 0
+
+
+def test_what_was_archived_later_was_not_archived_yet() -> None:
+    past = Past()
+    past.push("v1", days=100, pulled=60, archived_at=NOW - 50 * DAY, status=Status.ARCHIVED)
+    assert [days_ago(regret) for regret in past.replay().regrets] == [90]
+    assert past.replay(days=40).gone == 0
+
+
+def test_a_platform_that_goes_with_its_index_is_missed_like_any_image() -> None:
+    past = Past()
+    child = past.push(days=100, pulled=10)
+    index = past.push("v1", days=100, pulled=10, contains=(child,))
+    assert set(past.regrets()) == {child, index}
+
+
+def test_what_is_gone_is_gone_and_a_signature_of_it_is_an_orphan_from_then_on() -> None:
+    past = Past()
+    subject = past.push("v1", days=100)
+    signature = past.push(days=60.5, pulled=1, subject=subject)
+    policy = Policy(newest=0, pulled_within=None, untagged_for=14 * DAY, grace=2 * DAY)
+    for days in (90, 60):
+        found = past.regrets(policy, days=days)
+        assert days_ago(found[signature]) == 46, (
+            "two weeks, as an untagged image; with its subject there, it would go after two days"
+        )
+
+
+def test_without_a_policy_nothing_goes() -> None:
+    past = Past()
+    past.push("v1", days=200, pulled=5)
+    found = replay(past.inventory, None, days_until(NOW, 90), Evidence())
+    assert (found.policy, found.images, found.gone, found.regrets) == (None, 1, 0, ())
+
+
+def test_a_regret_in_use_now_is_marked_with_all_that_belongs_to_the_use() -> None:
+    past = Past()
+    child = past.push(days=100, pulled=10)
+    index = past.push("v1", days=100, pulled=10, contains=(child,))
+    other = past.push("v2", days=100, pulled=10)
+    found = past.regrets(evidence=Evidence(in_use={child: IN_USE}))
+    assert {digest: regret.in_use_now for digest, regret in found.items()} == {child: True, index: True, other: False}
+    assert all(regret.seen_then is False for regret in found.values())
+
+
+def seen(first: float, last: float) -> tuple[Use, ...]:
+    """Seen so many days ago."""
+    return (Use("", "arn:job", "ecs", resolved_from=NOW - first * DAY, resolved_until=NOW - last * DAY),)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "within", "then"),
+    [
+        (120, 1, 30 * DAY, True),  # before the day, and after
+        (120, 100, 30 * DAY, True),  # before the day, and not longer ago than is remembered
+        (90, 90, 30 * DAY, True),  # on the day
+        (150, 121, 30 * DAY, False),  # too long ago
+        (89, 1, 30 * DAY, False),  # nobody knew yet
+        (120, 1, None, False),  # the policy does not remember
+    ],
+)
+def test_a_regret_that_the_ledger_knew_of_on_that_day_is_marked(
+    first: float, last: float, within: float | None, then: bool
+) -> None:
+    past = Past()
+    missed = past.push("v1", days=200, pulled=5)
+    policy = Policy(newest=0, pulled_within=None, used_within=within)
+    regret = past.regrets(policy, evidence=Evidence(seen={missed: seen(first, last)}))[missed]
+    assert (days_ago(regret), regret.seen_then, regret.in_use_now, regret.is_saved) == (90, then, False, then)
+
+
+def test_regrets_come_with_what_matters_most_first() -> None:
+    past = Past()
+    saved = past.push("v1", days=200, pulled=1)
+    old, new = past.push("v2", days=200, pulled=60), past.push("v3", days=200, pulled=2)
+    found = past.replay(evidence=Evidence(in_use={saved: IN_USE}))
+    summed = PolicyReplay.of(BARE, [found])
+    whole = Simulation(NOW, "0", days_until(NOW, 90), (summed,), ())
+    assert [regret.image.digest for regret in whole.regrets] == [new, old, saved]
+    assert (summed.repositories, summed.images, summed.gone) == (1, 3, 3)
+    assert (len(summed.regrets), summed.in_use_now, summed.seen_then, summed.unsaved) == (3, 1, 0, 2)

@@ -62,23 +62,15 @@ def _span(replayed: PolicyReplay) -> str:
 
 
 def _policy_table(policies: Sequence[PolicyReplay]) -> Table:
-    """Headings are folded, so that it stands in a narrow terminal too."""
+    """A row a policy; a dash is a zero."""
     table = borderless()
-    table.add_column("POLICY", no_wrap=True)
-    headings = ("REPOSITORIES", "IMAGES", "WOULD HAVE GONE", "PULLED AFTERWARDS", "IN USE NOW", "SEEN THEN", "NEITHER")
-    for name in headings:
-        table.add_column(name, justify="right")
-    for replayed in policies:
-        counts = (
-            replayed.gone, len(replayed.regrets), replayed.in_use_now, replayed.seen_then, replayed.unsaved,
-        )  # fmt: skip
-        table.add_row(
-            printable(replayed.policy.name),
-            f"{replayed.repositories:,}",
-            f"{replayed.images:,}",
-            *(f"{count:,}" if count else "-" for count in counts),
-            style="red" if replayed.unsaved else "",
-        )
+    table.add_column("POLICY", overflow="fold", min_width=len("default"))
+    for name in ("IMAGES", "WOULD GO", "PULLED AFTER", "IN USE NOW", "SEEN THEN", "NEITHER"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for one in policies:
+        counts = (one.images, one.gone, len(one.regrets), one.in_use_now, one.seen_then, one.unsaved)
+        cells = (f"{count:,}" if count else "-" for count in counts)
+        table.add_row(printable(one.policy.name), *cells, style="red" if one.unsaved else "")
     return table
 
 
