@@ -9,12 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ecrsweep.core.decisions import Action, Code, Reason
+from ecrsweep.core.decisions import Action, Code, Decision, Reason
 from ecrsweep.core.images import OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR, Policy
 from ecrsweep.core.retention import decide
-from ecrsweep.core.simulation import Evidence, PolicyReplay, Regret, Replay, Simulation, as_of, days_until, replay
+from ecrsweep.core.simulation import (
+    Evidence,
+    PolicyReplay,
+    Regret,
+    Replay,
+    Simulation,
+    _carry_out,
+    as_of,
+    days_until,
+    replay,
+)
 from ecrsweep.core.uses import Use
 from tests.core.worlds import NOW, digest, inventories, policies
 
@@ -60,8 +70,9 @@ def days_ago(regret: Regret) -> float:
 def naive(inventory: Inventory, policy: Policy, moments: Sequence[float]) -> dict[str, float]:
     """When each image would have gone: every day decided anew over a world built from nothing but the rules of docs/simulate.md."""
     gone: dict[str, float] = {}
+    archived: dict[str, Image] = {}
     for moment in moments:
-        there = []
+        there = [image for digest, image in archived.items() if digest in gone]
         for image in inventory.images:
             if image.digest in gone or (image.pushed_at is not None and image.pushed_at > moment):
                 continue
@@ -77,8 +88,13 @@ def naive(inventory: Inventory, policy: Policy, moments: Sequence[float]) -> dic
             )
         world = Inventory(inventory.repository, tuple(there), inventory.edges)
         for decision in decide(world, {}, policy, moment):
-            if decision.action is Action.DELETE:
-                gone[decision.image.digest] = moment
+            digest = decision.image.digest
+            if decision.action is Action.ARCHIVE:
+                archived[digest] = replace(decision.image, status=Status.ARCHIVED, archived_at=moment)
+            elif decision.action is Action.DELETE:
+                archived.pop(digest, None)
+            if decision.action in {Action.ARCHIVE, Action.DELETE}:
+                gone.setdefault(digest, moment)
     return gone
 
 
@@ -245,6 +261,17 @@ def test_a_regret_that_the_ledger_knew_of_on_that_day_is_marked(
     policy = Policy(newest=0, pulled_within=None, used_within=within)
     regret = past.regrets(policy, evidence=Evidence(seen={missed: seen(first, last)}))[missed]
     assert (days_ago(regret), regret.seen_then, regret.in_use_now, regret.is_saved) == (90, then, False, then)
+
+
+def test_what_is_archived_stays_there_as_it_was_known_then() -> None:
+    past = Past()
+    archived, deleted = past.push("v1", days=200, pulled=5), past.push("v2", days=200, pulled=5)
+    left = {image.digest: image for image in past.inventory.images}
+    then = {image.digest: image for image in as_of(past.inventory, NOW - 90 * DAY).images}
+    going = [Decision(then[archived], Action.ARCHIVE, ()), Decision(then[deleted], Action.DELETE, ())]
+    assert _carry_out(left, going, NOW - 90 * DAY)
+    assert left == {archived: replace(then[archived], status=Status.ARCHIVED, archived_at=NOW - 90 * DAY)}
+    assert left[archived].pulled_at is None, "nobody can pull what is archived"
 
 
 def test_regrets_come_with_what_matters_most_first() -> None:

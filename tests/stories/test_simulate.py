@@ -1,16 +1,26 @@
 """Is a policy safe? It is replayed over the past, and what was pulled after it would have gone is told."""
 
+import io
 import json
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ecrsweep.app import Request, SimulationRun
+from ecrsweep.aws.cache import ManifestCache
+from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.config import moment_of
+from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import BadInput
+from ecrsweep.core.policy import Policy
+from ecrsweep.core.uses import Census
 from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.emulator.registry import Repository
+from ecrsweep.reports.simulation import show_simulation
+from ecrsweep.reports.table import console
 from tests.support import ACCOUNT, Cli, Finished, ago
 
 RULES = ("--keep-newest", "1", "--pulled-within", "30d")
@@ -100,6 +110,35 @@ def test_what_the_ledger_saw_in_use_on_that_day_is_marked_and_nothing_is_written
     assert [(file, file.read_bytes()) for file in ledger_files(cli)] == before
     remembered(cli, image, ago(days=50), ago(days=1))
     assert only_regret(simulate(cli))["seen_then"] is False
+
+
+def test_regrets_are_counted_policy_by_policy(aws: Emulator, repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = aws.ecr.repository("web/app")
+    other.push_image(("v1",), pushed_at=ago(days=200), pulled_at=ago(days=1))
+    aws.ecr.repository("free/app").push_image(("v1",), pushed_at=ago(days=200), pulled_at=ago(days=1))
+    for name, value in aws.environ().items():
+        monkeypatch.setenv(name, value)
+    session = AwsSession(region="us-east-1", environ=os.environ)
+    policies = (
+        Policy(name="strict", repositories=("web/*",), newest=0, pulled_within=None),
+        Policy(name="lax", repositories=("team/*",), newest=1),
+    )
+    request = Request(Scope(ACCOUNT, ("us-east-1",)), policies, (), "test")
+    run = SimulationRun(AwsWorld(session, ManifestCache(None)), request, Census(), ago().timestamp(), 90)
+    assert len(list(run.repositories())) == 3
+    found = run.result()
+    assert [(one.policy.name, one.images, one.gone, len(one.regrets)) for one in found.policies] == [
+        ("strict", 1, 1, 1), ("lax", 3, 2, 1),
+    ]  # fmt: skip
+    assert [(regret.policy, regret.repository.name) for regret in found.regrets] == [
+        ("strict", "web/app"), ("lax", "team/app"),
+    ]  # fmt: skip
+    assert found.document()["repositories_not_governed"] == 1
+    shown = io.StringIO()
+    show_simulation(console(shown, "off"), found, "here", verbose=False)
+    lines = [line.split() for line in shown.getvalue().splitlines()]
+    assert ["strict", "web/app:v1"] in [line[:2] for line in lines]
+    assert "strict: it would have let 1 image go, and 1 was pulled afterwards" in shown.getvalue()
 
 
 def test_our_own_read_of_an_index_is_no_pull(aws: Emulator, cli: Cli) -> None:

@@ -77,6 +77,7 @@ def _stay(environ: dict[str, str]) -> None:
         "  ecrsweep explain payments/api:1.12.0\n"
         "  ecrsweep uses\n"
         "  ecrsweep uses --unexplained\n"
+        "  ecrsweep simulate --keep-newest 5\n"
         "  ecrsweep apply plan.jsonl",
         flush=True,
     )

@@ -52,7 +52,7 @@ def verdict(replayed: PolicyReplay) -> str:
     if not replayed.unsaved:
         them = "It is in use now, or was" if regretted == 1 else f"All {regretted:,} are in use now, or were"
         return f"{found} {them} seen in use then: a plan keeps what is in use."
-    return f"{found} Nothing but a pull speaks for {replayed.unsaved:,}: keep more, or for longer, before it is switched on."
+    return f"{found} Nothing but a pull speaks for {replayed.unsaved:,} of them: keep more, or for longer, before it is switched on."
 
 
 def _span(replayed: PolicyReplay) -> str:
