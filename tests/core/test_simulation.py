@@ -46,7 +46,7 @@ class Past:
         contains = rest.pop("contains", ())
         made = digest(len(self.images))
         at = None if pulled is None else NOW - pulled * DAY
-        media_type = OCI_INDEX if contains else PLAIN
+        media_type = rest.pop("media_type", OCI_INDEX if contains else PLAIN)
         self.images.append(Image(made, tags, media_type, pushed_at=NOW - days * DAY, pulled_at=at, **rest))
         if contains:
             self.edges[made] = contains
@@ -168,6 +168,21 @@ def test_a_pull_before_the_day_counts_and_one_after_it_hides_all_before() -> Non
     assert found.gone == 2
     assert {regret.image.digest: days_ago(regret) for regret in found.regrets} == {hidden: 90}
     assert days_ago(past.regrets(Policy(newest=0, pulled_within=30 * DAY), days=60)[hidden]) == 60
+
+
+def test_a_pull_at_the_very_moment_of_a_run_is_known_to_it() -> None:
+    past = Past()
+    past.push("v1", days=200, pulled=3)
+    assert past.replay(Policy(newest=0, pulled_within=30 * DAY), days=3).gone == 0
+
+
+def test_the_day_after_something_went_is_decided_although_nothing_else_happened() -> None:
+    past = Past()
+    unknown = past.push("odd", days=95, media_type="application/vnd.example+json")
+    past.push(days=100, contains=(unknown,))
+    missed = past.push("v1", days=97, pulled=1)
+    regret = past.regrets(Policy(newest=1, pulled_within=None, untagged_for=0.0))[missed]
+    assert days_ago(regret) == 89, "the index went on day 90, and from then on what it contained takes the place of v1"
 
 
 def test_a_pull_does_not_bring_back_what_is_gone() -> None:
