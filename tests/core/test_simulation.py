@@ -9,18 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ecrsweep.core.decisions import Action, Code, Decision, Reason
+from ecrsweep.core.decisions import Action, Code, Reason
 from ecrsweep.core.images import OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.policy import DAY, HOUR, Policy
-from ecrsweep.core.retention import decide
+from ecrsweep.core.policy import DAY, HOUR, NewestPer, Order, Otherwise, Policy
+from ecrsweep.core.retention import Evidence, decide
 from ecrsweep.core.simulation import (
-    Evidence,
+    Hindsight,
     PolicyReplay,
     Regret,
     Replay,
     Simulation,
-    _carry_out,
     as_of,
     days_until,
     replay,
@@ -56,46 +55,49 @@ class Past:
     def inventory(self) -> Inventory:
         return Inventory(HOME, tuple(self.images), self.edges)
 
-    def replay(self, policy: Policy = BARE, days: int = 90, evidence: Evidence | None = None) -> Replay:
-        return replay(self.inventory, policy, days_until(NOW, days), evidence or Evidence())
+    def replay(self, policy: Policy = BARE, days: int = 90, hindsight: Hindsight | None = None) -> Replay:
+        return replay(self.inventory, policy, days_until(NOW, days), Evidence(), hindsight or Hindsight())
 
-    def regrets(self, policy: Policy = BARE, days: int = 90, evidence: Evidence | None = None) -> dict[str, Regret]:
-        return {regret.image.digest: regret for regret in self.replay(policy, days, evidence).regrets}
+    def regrets(self, policy: Policy = BARE, days: int = 90, hindsight: Hindsight | None = None) -> dict[str, Regret]:
+        return {regret.image.digest: regret for regret in self.replay(policy, days, hindsight).regrets}
 
 
 def days_ago(regret: Regret) -> float:
     return (NOW - regret.gone_at) / DAY
 
 
-def naive(inventory: Inventory, policy: Policy, moments: Sequence[float]) -> dict[str, float]:
+def naive(inventory: Inventory, policy: Policy, moments: Sequence[float], rules: Evidence) -> dict[str, float]:
     """When each image would have gone: every day decided anew over a world built from nothing but the rules of docs/simulate.md."""
     gone: dict[str, float] = {}
-    archived: dict[str, Image] = {}
+    archive: dict[str, Image] = {}
+    lost: set[str] = set()
     for moment in moments:
-        there = [image for digest, image in archived.items() if digest in gone]
-        for image in inventory.images:
-            if image.digest in gone or (image.pushed_at is not None and image.pushed_at > moment):
-                continue
-            known = image.pulled_at if image.pulled_at is not None and image.pulled_at <= moment else None
-            later = image.archived_at is not None and image.archived_at > moment
-            there.append(
-                replace(
-                    image,
-                    pulled_at=known,
-                    archived_at=None if later else image.archived_at,
-                    status=Status.ACTIVE if later else image.status,
-                )
-            )
-        world = Inventory(inventory.repository, tuple(there), inventory.edges)
-        for decision in decide(world, {}, policy, moment):
+        there = [told_then(image, moment, lost) for image in inventory.images if image.digest not in gone]
+        world = Inventory(inventory.repository, (*filter(None, there), *archive.values()), inventory.edges)
+        for decision in decide(world, rules, policy, moment):
             digest = decision.image.digest
+            lost |= set(decision.untag)
             if decision.action is Action.ARCHIVE:
-                archived[digest] = replace(decision.image, status=Status.ARCHIVED, archived_at=moment)
+                archive[digest] = replace(decision.image, status=Status.ARCHIVED, archived_at=moment)
             elif decision.action is Action.DELETE:
-                archived.pop(digest, None)
+                archive.pop(digest, None)
             if decision.action in {Action.ARCHIVE, Action.DELETE}:
                 gone.setdefault(digest, moment)
     return gone
+
+
+def told_then(image: Image, moment: float, lost: set[str]) -> Image | None:
+    """What ECR would have told of an image, as far as it can be known; None where it was not there. A tag is of one image."""
+    if image.pushed_at is not None and image.pushed_at > moment:
+        return None
+    status = image.status
+    if image.archived_at is not None and moment < image.archived_at:
+        status = Status.ACTIVE
+    elif image.archived_at is not None and image.activated_at is not None and moment < image.activated_at:
+        status = Status.ARCHIVED
+    times = {name: getattr(image, name) for name in ("pulled_at", "archived_at", "activated_at")}
+    known = {name: time if time is not None and time <= moment else None for name, time in times.items()}
+    return replace(image, **known, status=status, tags=tuple(tag for tag in image.tags if tag not in lost))
 
 
 @st.composite
@@ -107,25 +109,56 @@ def pasts(draw: st.DrawFn) -> Inventory:
         st.sampled_from([0.0, 0.0, -1e-6, 1e-6, -HOUR, HOUR]),
     )
     inventory = draw(inventories())
-    images = [
-        replace(
-            image,
-            pushed_at=image.pushed_at if draw(st.integers(0, 3)) == 0 else draw(around),
-            pulled_at=draw(st.none() | around),
-            archived_at=draw(around) if image.status != Status.ACTIVE or draw(st.integers(0, 9)) == 0 else None,
+    images = []
+    for image in inventory.images:
+        stored = image.status != Status.ACTIVE or draw(st.integers(0, 9)) == 0
+        images.append(
+            replace(
+                image,
+                pushed_at=image.pushed_at if draw(st.integers(0, 3)) == 0 else draw(around),
+                pulled_at=draw(st.none() | around),
+                archived_at=draw(around) if stored else None,
+                activated_at=draw(st.none() | around) if stored else None,
+            )
         )
-        for image in inventory.images
-    ]
     return replace(inventory, images=tuple(images))
 
 
-@given(pasts(), policies(), st.sampled_from([1, 3, 40]))
+@st.composite
+def rich_policies(draw: st.DrawFn) -> Policy:
+    """A policy that also says what becomes of what it lets go, which groups it keeps, and which tags it takes off."""
+    otherwise = draw(st.sampled_from(Otherwise))
+    after = None if otherwise is Otherwise.TRIAL else draw(st.none() | st.sampled_from([0.0, 5 * DAY, 20 * DAY]))
+    return replace(
+        draw(policies()),
+        otherwise=otherwise,
+        delete_after_archived=after,
+        trial_for=draw(st.sampled_from([0.0, 10 * DAY])),
+        order=draw(st.sampled_from(Order)),
+        newest_per=draw(st.sampled_from([(), (NewestPer("^(?P<line>v|release)", 1),)])),
+        untag=draw(st.sampled_from([(), ("v*", "prod")])),
+    )
+
+
+@st.composite
+def words(draw: st.DrawFn, inventory: Inventory) -> Evidence:
+    """What owners say."""
+    held = draw(st.lists(st.sampled_from([image.digest for image in inventory.images] or [""]), max_size=2))
+    whole = draw(st.integers(0, 9)) == 0
+    return Evidence(
+        held={digest: (Reason(Code.HELD_BY_OWNER, "mine"),) for digest in held if digest},
+        whole=Reason(Code.HELD_BY_OWNER, "all mine") if whole else None,
+    )
+
+
+@given(st.data(), pasts(), rich_policies(), st.sampled_from([1, 3, 40]))
 def test_a_replay_is_the_decision_of_each_day_over_the_world_of_that_day(
-    inventory: Inventory, policy: Policy, days: int
+    data: st.DataObject, inventory: Inventory, policy: Policy, days: int
 ) -> None:
     moments = days_until(NOW, days)
-    gone = naive(inventory, policy, moments)
-    found = replay(inventory, policy, moments, Evidence())
+    rules = data.draw(words(inventory))
+    gone = naive(inventory, policy, moments, rules)
+    found = replay(inventory, policy, moments, rules, Hindsight())
     pulled = {image.digest: image.pulled_at for image in inventory.images}
     assert found.gone == len(gone)
     assert {regret.image.digest: regret.gone_at for regret in found.regrets} == {
@@ -136,7 +169,7 @@ def test_a_replay_is_the_decision_of_each_day_over_the_world_of_that_day(
 @given(pasts(), policies())
 def test_the_world_of_now_is_the_world(inventory: Inventory, policy: Policy) -> None:
     latest = NOW + DAY
-    assert decide(as_of(inventory, latest), {}, policy, latest) == decide(inventory, {}, policy, latest)
+    assert decide(as_of(inventory, latest), Evidence(), policy, latest) == decide(inventory, Evidence(), policy, latest)
 
 
 def test_a_run_a_day_the_last_one_yesterday_because_today_has_no_future() -> None:
@@ -238,7 +271,7 @@ def test_what_is_gone_is_gone_and_a_signature_of_it_is_an_orphan_from_then_on() 
 def test_without_a_policy_nothing_goes() -> None:
     past = Past()
     past.push("v1", days=200, pulled=5)
-    found = replay(past.inventory, None, days_until(NOW, 90), Evidence())
+    found = replay(past.inventory, None, days_until(NOW, 90), Evidence(), Hindsight())
     assert (found.policy, found.images, found.gone, found.regrets) == (None, 1, 0, ())
 
 
@@ -247,7 +280,7 @@ def test_a_regret_in_use_now_is_marked_with_all_that_belongs_to_the_use() -> Non
     child = past.push(days=100, pulled=10)
     index = past.push("v1", days=100, pulled=10, contains=(child,))
     other = past.push("v2", days=100, pulled=10)
-    found = past.regrets(evidence=Evidence(in_use={child: IN_USE}))
+    found = past.regrets(hindsight=Hindsight(in_use={child: IN_USE}))
     assert {digest: regret.in_use_now for digest, regret in found.items()} == {child: True, index: True, other: False}
     assert all(regret.seen_then is False for regret in found.values())
 
@@ -274,26 +307,51 @@ def test_a_regret_that_the_ledger_knew_of_on_that_day_is_marked(
     past = Past()
     missed = past.push("v1", days=200, pulled=5)
     policy = Policy(newest=0, pulled_within=None, used_within=within)
-    regret = past.regrets(policy, evidence=Evidence(seen={missed: seen(first, last)}))[missed]
+    regret = past.regrets(policy, hindsight=Hindsight(seen={missed: seen(first, last)}))[missed]
     assert (days_ago(regret), regret.seen_then, regret.in_use_now, regret.is_saved) == (90, then, False, then)
 
 
-def test_what_is_archived_stays_there_as_it_was_known_then() -> None:
+def test_what_is_archived_is_missed_like_what_is_deleted_and_told_once() -> None:
     past = Past()
-    archived, deleted = past.push("v1", days=200, pulled=5), past.push("v2", days=200, pulled=5)
-    left = {image.digest: image for image in past.inventory.images}
-    then = {image.digest: image for image in as_of(past.inventory, NOW - 90 * DAY).images}
-    going = [Decision(then[archived], Action.ARCHIVE, ()), Decision(then[deleted], Action.DELETE, ())]
-    assert _carry_out(left, going, NOW - 90 * DAY)
-    assert left == {archived: replace(then[archived], status=Status.ARCHIVED, archived_at=NOW - 90 * DAY)}
-    assert left[archived].pulled_at is None, "nobody can pull what is archived"
+    missed = past.push("v1", days=200, pulled=5)
+    found = past.replay(Policy(newest=0, pulled_within=None, otherwise=Otherwise.TRIAL, trial_for=10 * DAY))
+    assert (found.gone, [(one.image.digest, one.action) for one in found.regrets]) == (1, [(missed, Action.ARCHIVE)])
+
+
+def test_the_time_in_the_archive_ends_within_the_replay() -> None:
+    past = Past()
+    subject = past.push("v1", days=200)
+    signature = past.push(days=60.5, pulled=1, subject=subject)
+    trial = Policy(newest=0, pulled_within=None, otherwise=Otherwise.TRIAL, trial_for=10 * DAY)
+    for_good = replace(trial, otherwise=Otherwise.ARCHIVE)
+    assert days_ago(past.regrets(trial)[signature]) == 46, "its subject is deleted: it is an orphan, and has two weeks"
+    assert days_ago(past.regrets(for_good)[signature]) == 59, "its subject is in the archive, and it follows"
+
+
+def test_an_image_was_in_the_archive_between_the_last_archiving_and_the_last_restoring() -> None:
+    past = Past()
+    past.push("v1", days=100, pulled=5, archived_at=NOW - 80 * DAY, activated_at=NOW - 40 * DAY)
+    states = [as_of(past.inventory, NOW - day * DAY).images[0] for day in (90, 60, 20)]
+    assert [state.status for state in states] == [Status.ACTIVE, Status.ARCHIVED, Status.ACTIVE]
+    assert [state.activated_at is None for state in states] == [True, True, False]
+
+
+def test_what_an_owner_holds_is_not_let_go_on_any_day() -> None:
+    past = Past()
+    held = past.push("v1", days=200, pulled=5)
+    missed = past.push("v2", days=200, pulled=5)
+    word = {held: (Reason(Code.HELD_BY_OWNER, "mine"),)}
+    found = replay(past.inventory, BARE, days_until(NOW, 90), Evidence(held=word), Hindsight())
+    assert [regret.image.digest for regret in found.regrets] == [missed]
+    whole = Evidence(whole=Reason(Code.HELD_BY_OWNER, "all mine"))
+    assert replay(past.inventory, BARE, days_until(NOW, 90), whole, Hindsight()).gone == 0
 
 
 def test_regrets_come_with_what_matters_most_first() -> None:
     past = Past()
     saved = past.push("v1", days=200, pulled=1)
     old, new = past.push("v2", days=200, pulled=60), past.push("v3", days=200, pulled=2)
-    found = past.replay(evidence=Evidence(in_use={saved: IN_USE}))
+    found = past.replay(hindsight=Hindsight(in_use={saved: IN_USE}))
     summed = PolicyReplay.of(BARE, [found])
     whole = Simulation(NOW, "0", days_until(NOW, 90), (summed,), ())
     assert [regret.image.digest for regret in whole.regrets] == [new, old, saved]

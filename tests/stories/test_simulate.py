@@ -60,13 +60,17 @@ def ledger_files(cli: Cli) -> list[Path]:
 
 
 def test_the_planted_regret_is_found_and_nothing_else(aws: Emulator, cli: Cli, repo: Repository) -> None:
+    alone = aws.ecr.repository("left/alone")
+    alone.push_image(("v1",), pushed_at=ago(days=200), pulled_at=ago(days=1))
+    alone.push_image(("v2",), pushed_at=ago(days=100))
+    alone.tags_of_resource["ecrsweep"] = "never"
     ended = simulate(cli)
     assert ended.status == 0, ended.err
     found = ended.json
     assert (found["format"], found["days"]) == ("ecrsweep.simulation/1", 90)
     (row,) = found["policies"]
     assert (row["policy"]["name"], row["policy"]["newest"], row["policy"]["pulled_within"]) == ("default", 1, "30d")
-    assert (row["repositories"], row["images"], row["gone"], row["regretted"], row["unsaved"]) == (1, 3, 2, 1, 1)
+    assert (row["repositories"], row["images"], row["gone"], row["regretted"], row["unsaved"]) == (2, 5, 2, 1, 1)
     regret = only_regret(ended)
     assert (regret["digest"], regret["tags"]) == (repo.digest_of("v1"), ["v1"])
     assert (regret["account"], regret["region"], regret["repository"]) == (ACCOUNT, "us-east-1", "team/app")
@@ -173,7 +177,10 @@ def test_what_could_not_be_read_is_a_gap_and_the_rest_is_replayed(aws: Emulator,
     ended = simulate(cli, *RULES, "--skip-source", "ecs")
     assert ended.status == 5
     assert ended.json["policies"][0]["repositories"] == 1, "what is not known is not replayed"
-    assert "What could not be read was not replayed" in cli("simulate", *RULES).out
+    aws.faults.add(Fault.denied("tagging", "GetResources"))
+    blind = cli("simulate", *RULES).out
+    assert "What could not be read was not replayed" in blind
+    assert "it would have let nothing go" in blind, "any repository may be one to be left alone"
 
 
 def test_a_repository_that_does_not_exist_is_an_error(aws: Emulator, cli: Cli, repo: Repository) -> None:
@@ -203,7 +210,7 @@ def test_the_plan_of_a_day_of_the_past(aws: Emulator, cli: Cli, repo: Repository
     assert datetime.fromisoformat(found.json["policy_at"]) == then
     assert [found.action(repo.digest_of(tag)) for tag in ("v1", "v2", "v3")] == ["delete", "delete", "keep"]
     assert {entry["status"] for entry in found.json["coverage"]} == {"skipped"}
-    assert {call.service for call in aws.calls.log} <= {"ecr", "sts", "ec2"}
+    assert {call.service for call in aws.calls.log} <= {"ecr", "sts", "ec2", "tagging"}
     assert ledger_files(cli) == []
     early = cli("plan", "--output", "json", *RULES, "--policy-at", "199d")
     assert {decision["tags"][0] for decision in early.json["decisions"]} == {"v1"}

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
+from ecrsweep.app.owners import Owners
 from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
 from ecrsweep.apply import Carrying
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.graph import build_graph
+from ecrsweep.core.holds import Holds, word_of_owner
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
-from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
+from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import governing, matches_any
 from ecrsweep.core.simulation import as_of
 from ecrsweep.core.uses import Census, Coverage, Sighting, Use, UseIndex
@@ -33,10 +35,16 @@ class PlanRun:
         With `policy_at` they are made for that moment of the past, over the repositories as they were then; the plan has expired.
         """
         self._now = now if policy_at is None else policy_at
+        self._holds = Holds((*request.holds, *census.holds), now)
         self.header = Header(
-            now, self._now if policy_at is not None else now + PLAN_LIFE, request.tool_version, request.policies,
-            request.scope, policy_at,
-        )  # fmt: skip
+            created_at=now,
+            expires_at=now + PLAN_LIFE if policy_at is None else policy_at,
+            tool_version=request.tool_version,
+            policies=request.policies,
+            scope=request.scope,
+            holds=(*self._holds.current, *self._holds.expired),
+            policy_at=policy_at,
+        )
         self.census = census
         self.index = UseIndex(census.uses)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
@@ -44,7 +52,9 @@ class PlanRun:
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request
+        self._owners = Owners(world, request)
         self._summary = Summary()
+        self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
         self._own_reads = 0
@@ -67,7 +77,8 @@ class PlanRun:
 
     def footer(self) -> Footer:
         """What is known when all repositories have been planned."""
-        coverage = self.census.coverage + tuple(accepted(entry, self._request.scope) for entry in self._failures)
+        failures = (accepted(entry, self._request.scope) for entry in (*self._owners.failures, *self._failures))
+        coverage = (*self.census.coverage, *failures)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
         limits = self._request.limits
         return Footer(
@@ -78,6 +89,7 @@ class PlanRun:
             foreign_uses=self.index.foreign,
             own_reads=self._own_reads,
             limited=self._limited,
+            missed=tuple(self._missed),
         )
 
     def _registry(self, store: ImageStore) -> Iterator[RepositoryPlan]:
@@ -112,6 +124,7 @@ class PlanRun:
         repository = inventory.repository
         policy = governing(self._request.policies, repository.name)
         within = None if policy is None else policy.used_within
+        owners = self._owners.of(repository.registry)
         return plan_repository(
             inventory,
             self.index.match(repository, inventory.images),
@@ -120,7 +133,9 @@ class PlanRun:
             remembered=used_recently(self._remembered[within], repository, inventory.images, within)
             if within
             else None,
-            census_gaps=self.census.gaps,
+            held=self._holds.on(repository, inventory.images),
+            whole=word_of_owner(owners.tags.get(repository.name, {}), policy),
+            census_gaps=(*self.census.gaps, *owners.gaps),
             limits=self._request.limits,
         )
 
@@ -145,6 +160,7 @@ class PlanRun:
 
     def _add(self, plan: RepositoryPlan) -> None:
         self._summary += plan.summary
+        self._missed += plan.missed
         self._unresolved += plan.unresolved
         self._seen += plan.seen
         self._own_reads += plan.own_reads

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ecrsweep.app.owners import Owners
 from ecrsweep.app.reading import Reading
 from ecrsweep.app.request import Request, accepted, gaps_of, unread
 from ecrsweep.core.errors import AwsFailure, Missing
+from ecrsweep.core.holds import Holds, word_of_owner
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.policy import Policy, governing
-from ecrsweep.core.simulation import Evidence, PolicyReplay, Replay, Simulation, days_until, replay
+from ecrsweep.core.retention import Evidence
+from ecrsweep.core.simulation import Hindsight, PolicyReplay, Replay, Simulation, days_until, replay
 from ecrsweep.core.uses import Census, Coverage, UseIndex
 from ecrsweep.ports import ImageStore, World
 
@@ -25,6 +28,8 @@ class SimulationRun:
         self._moments = days_until(now, days)
         self._uses = UseIndex(census.uses)
         self._seen = UseIndex(one.as_use() for one in census.remembered)
+        self._holds = Holds((*request.holds, *census.holds), now)
+        self._owners = Owners(world, request)
         self._replays: dict[Policy | None, list[Replay]] = defaultdict(list)
         self._failures: list[Coverage] = []
 
@@ -38,7 +43,7 @@ class SimulationRun:
 
     def result(self) -> Simulation:
         """What it came to, when all repositories have been replayed."""
-        failures = (*self.reading.failures, *self._failures)
+        failures = (*self.reading.failures, *self._owners.failures, *self._failures)
         return Simulation(
             created_at=self._now,
             tool_version=self._request.tool_version,
@@ -59,15 +64,20 @@ class SimulationRun:
             return _Look()
         except AwsFailure as failure:
             return _Look(failures=(unread(store.registry, failure),))
-        if inventory.gaps:
+        owners = self._owners.of(store.registry)
+        if inventory.gaps or owners.gaps:
             return _Look(failures=tuple(gaps_of(inventory)))
         policy = governing(self._request.policies, name)
-        return _Look(replay(inventory, policy, self._moments, self._evidence(inventory)))
+        rules = Evidence(
+            held=self._holds.on(inventory.repository, inventory.images),
+            whole=word_of_owner(owners.tags.get(name, {}), policy),
+        )
+        return _Look(replay(inventory, policy, self._moments, rules, self._hindsight(inventory)))
 
-    def _evidence(self, inventory: Inventory) -> Evidence:
+    def _hindsight(self, inventory: Inventory) -> Hindsight:
         """What is in use now, and what earlier runs saw in use at any time."""
         matched, seen = (index.match(inventory.repository, inventory.images) for index in (self._uses, self._seen))
-        return Evidence(
+        return Hindsight(
             matched.reasons, {digest: [match.use for match in matches] for digest, matches in seen.found.items()}
         )
 

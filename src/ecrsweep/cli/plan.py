@@ -59,7 +59,8 @@ def _run_plan_of_the_past(flags: Flags) -> int:
     moment = moment_of(flags["policy_at"], now)
     voice = Voice(flags)
     world, request = prepared(flags)
-    run = PlanRun(world, request, unasked_census(world, request, "left out by --policy-at"), now, policy_at=moment)
+    census = unasked_census(world, request, memory_of(world, request).recall(), "left out by --policy-at")
+    run = PlanRun(world, request, census, now, policy_at=moment)
     report = plan_report(flags)
     with voice.working("Reading what the repositories hold"):
         pass_through(run, [report], voice)

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ecrsweep.core.decisions import Action, Code, Decision, Reason
+from ecrsweep.core.decisions import CHANGING, GOING, Action, Code, Decision, Reason
 from ecrsweep.core.document import coverage_document, policy_document
 from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY, DURATIONS, Policy
-from ecrsweep.core.retention import decide
+from ecrsweep.core.retention import Evidence, decide
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.uses import Coverage, Use
 
@@ -26,12 +26,11 @@ SIMULATION_FORMAT: Final = "ecrsweep.simulation/1"
 _SLACK: Final = 1.0
 # Seconds by which the end of a window may be off: sums of floats are not exact, and a day looked at in vain costs little.
 
-_LETTING_GO: Final = frozenset({Action.DELETE, Action.ARCHIVE})
 _SEEN: Final = Reason(Code.USED_RECENTLY)
 
 
-class Evidence(msgspec.Struct, frozen=True):
-    """What speaks for the images of a repository besides its rules, by digest: uses of now, and what the ledger remembers.
+class Hindsight(msgspec.Struct, frozen=True):
+    """What is known today of the use of images, by digest, and speaks for them in no replay: uses of now, and the ledger.
 
     The uses of `seen` say by `resolved_from` and `resolved_until` when they were seen first and last.
     """
@@ -206,18 +205,39 @@ def _was_there(image: Image, moment: float) -> bool:
 
 
 def _as_of(image: Image, moment: float) -> Image:
-    if image.pulled_at is not None and image.pulled_at > moment:
-        image = msgspec.structs.replace(image, pulled_at=None)
-    if image.archived_at is not None and image.archived_at > moment:
-        image = msgspec.structs.replace(image, archived_at=None, status=Status.ACTIVE)
-    return image
+    if all(time <= moment for time in _times(image)):
+        return image
+    return msgspec.structs.replace(
+        image,
+        pulled_at=_known(image.pulled_at, moment),
+        archived_at=_known(image.archived_at, moment),
+        activated_at=_known(image.activated_at, moment),
+        status=_status(image, moment),
+    )
 
 
-def replay(inventory: Inventory, policy: Policy | None, moments: Sequence[float], evidence: Evidence) -> Replay:
+def _known(time: float | None, moment: float) -> float | None:
+    return time if time is not None and time <= moment else None
+
+
+def _status(image: Image, moment: float) -> str:
+    """Whether it was in the archive then, as far as the last archiving and the last restoring tell."""
+    if image.archived_at is None:
+        return image.status
+    if image.archived_at > moment:
+        return Status.ACTIVE
+    restored_later = image.activated_at is not None and image.activated_at > moment
+    return Status.ARCHIVED if restored_later else image.status
+
+
+def replay(
+    inventory: Inventory, policy: Policy | None, moments: Sequence[float], rules: Evidence, hindsight: Hindsight
+) -> Replay:
     """What the policy would have let go, had it been carried out at each of these moments, and what was pulled afterwards.
 
-    What went at one moment is not there at the next ones, what was archived is archived. Nothing goes where no policy
-    governs. `moments` ascend; the inventory has no gaps, because nothing is known of a repository that has.
+    What went at one moment is not there at the next ones; what was archived or lost tags stays so. Nothing goes where no
+    policy governs. `rules` are the words of owners, which hold on every day. `moments` ascend; the inventory has no gaps,
+    because nothing is known of a repository that has.
     """
     images = {image.digest: image for image in inventory.images}
     considered = sum(_was_there(image, moments[-1]) for image in inventory.images)
@@ -232,35 +252,38 @@ def replay(inventory: Inventory, policy: Policy | None, moments: Sequence[float]
         if settled and number not in changing:
             continue
         world = as_of(msgspec.structs.replace(inventory, images=tuple(left.values())), moment)
-        going = [one for one in decide(world, {}, policy, moment) if one.action in _LETTING_GO]
-        missed = [
-            one for one in going if one.image.digest not in gone and _pulled_after(images[one.image.digest], moment)
-        ]
-        regrets += _regretted(world, missed, images, policy=policy, moment=moment, evidence=evidence)
+        changed = [one for one in decide(world, rules, policy, moment) if one.action in CHANGING]
+        going = [one for one in changed if one.action in GOING and one.image.digest not in gone]
+        missed = [one for one in going if _pulled_after(images[one.image.digest], moment)]
+        regrets += _regretted(world, missed, images, _Day(policy, moment, rules, hindsight))
         gone |= {one.image.digest for one in going}
-        if _carry_out(left, going, moment):
+        _carry_out(left, changed, moment)
+        if any(one.action is Action.ARCHIVE for one in going):
+            # Then its time in the archive begins, and ends with a window.
             changing |= _changing(moments, policy, [moment])
-        settled = not going
+        settled = not changed
     return Replay(inventory.repository, policy, considered, len(gone), tuple(regrets))
 
 
-def _carry_out(left: dict[str, Image], going: Iterable[Decision], moment: float) -> bool:
-    """Let these go. True where one was archived: then its time in the archive begins."""
-    archived = False
-    for decision in going:
+def _carry_out(left: dict[str, Image], decisions: Iterable[Decision], moment: float) -> None:
+    """Make of what is left what it is after these decisions."""
+    for decision in decisions:
         digest = decision.image.digest
-        if decision.action is Action.ARCHIVE:
-            # As it was known to be at that moment: what is archived cannot be pulled any more.
-            left[digest] = msgspec.structs.replace(decision.image, status=Status.ARCHIVED, archived_at=moment)
-            archived = True
-        else:
-            del left[digest]
-    return archived
+        match decision.action:
+            case Action.DELETE:
+                del left[digest]
+            case Action.ARCHIVE:
+                # As it was known to be at that moment: what is archived cannot be pulled any more.
+                left[digest] = msgspec.structs.replace(decision.image, status=Status.ARCHIVED, archived_at=moment)
+            case Action.UNTAG:
+                tags = tuple(tag for tag in left[digest].tags if tag not in decision.untag)
+                left[digest] = msgspec.structs.replace(left[digest], tags=tags)
 
 
 def _times(image: Image) -> Iterator[float]:
-    """The moments at which something happened to an image."""
-    return (time for time in (image.pushed_at, image.pulled_at, image.archived_at) if time is not None)
+    """The moments at which something is known to have happened to an image."""
+    times = (image.pushed_at, image.pulled_at, image.archived_at, image.activated_at)
+    return (time for time in times if time is not None)
 
 
 def _pulled_after(image: Image, moment: float) -> bool:
@@ -282,35 +305,36 @@ def _changing(moments: Sequence[float], policy: Policy, times: Iterable[float]) 
     return found
 
 
+class _Day(msgspec.Struct, frozen=True):
+    """One run of the replay: under which rules, when, and what is known today."""
+
+    policy: Policy
+    moment: float
+    rules: Evidence
+    hindsight: Hindsight
+
+    def kept(self, world: Inventory, **evidence: Any) -> set[str]:  # noqa: ANN401 - fields of Evidence
+        """What would have stayed on that day with this evidence besides."""
+        if not any(evidence.values()):
+            return set()
+        known = msgspec.structs.replace(self.rules, **evidence)
+        return {one.image.digest for one in decide(world, known, self.policy, self.moment) if one.stays}
+
+
 def _regretted(
-    world: Inventory,
-    missed: Sequence[Decision],
-    images: Mapping[str, Image],
-    *,
-    policy: Policy,
-    moment: float,
-    evidence: Evidence,
+    world: Inventory, missed: Sequence[Decision], images: Mapping[str, Image], day: _Day
 ) -> Iterator[Regret]:
-    """The images that went and were missed, with what would have saved them: the same day decided with evidence."""
+    """The images that went and were missed, with what would have saved them: the same day decided with evidence of use."""
     if not missed:
         return
-    held = {image.digest for image in world.images}
-    in_use = {digest: reasons for digest, reasons in evidence.in_use.items() if digest in held}
-    seen = {
-        digest: _SEEN for digest, uses in evidence.seen.items() if digest in held and _seen_at(uses, policy, moment)
-    }
-    by_uses = _kept(decide(world, in_use, policy, moment)) if in_use else set()
-    by_ledger = _kept(decide(world, {}, policy, moment, seen)) if seen else set()
+    seen = {digest: _SEEN for digest, uses in day.hindsight.seen.items() if _seen_at(uses, day.policy, day.moment)}
+    by_uses, by_ledger = day.kept(world, in_use=day.hindsight.in_use), day.kept(world, remembered=seen)
     for decision in missed:
         digest = decision.image.digest
         yield Regret(
-            world.repository, policy.name, images[digest], moment, decision.action,
+            world.repository, day.policy.name, images[digest], day.moment, decision.action,
             in_use_now=digest in by_uses, seen_then=digest in by_ledger,
         )  # fmt: skip
-
-
-def _kept(decisions: Iterable[Decision]) -> set[str]:
-    return {decision.image.digest for decision in decisions if decision.action not in _LETTING_GO}
 
 
 def _seen_at(uses: Iterable[Use], policy: Policy, moment: float) -> bool:

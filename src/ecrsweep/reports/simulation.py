@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ecrsweep.core.decisions import Action
 from ecrsweep.core.simulation import PolicyReplay, Regret, Simulation
 from ecrsweep.core.times import rfc3339
 from ecrsweep.reports.table import borderless, line_style, rules
@@ -99,7 +100,7 @@ def _regret_table(regrets: Sequence[Regret], *, policies: int) -> Table:
         table.add_row(
             *([printable(regret.policy)] * (policies > 1)),
             printable(f"{place}{regret.repository.name}{separator}{named}"),
-            _day(regret.gone_at),
+            _day(regret.gone_at) + (" (archive)" if regret.action is Action.ARCHIVE else ""),
             _day(regret.pulled_at),
             _evidence(regret),
             style="" if regret.is_saved else "red",
