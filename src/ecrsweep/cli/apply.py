@@ -112,7 +112,7 @@ def _planned_now(
     statuses = list(plan_statuses(footer, exit_code=False))
     memory.note(run, request, statuses)
     say_what_is_lacking(world, request, footer.coverage, voice)
-    require_matches(run)
+    require_matches(run, request.scope)
     verdict = None if footer.verdict is None else footer.verdict.detail
     saved = SavedPlan(run.header, tuple(going), footer.summary, verdict, figures=footer.figures)
     if footer.verdict is not None:

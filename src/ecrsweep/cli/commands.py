@@ -69,6 +69,8 @@ _retention = _all_of(
     click.option("--trial-for", metavar="DURATION", default="30d", show_default=True, help="How long a trial takes."),
     click.option("--delete-after-archived", metavar="DURATION",
                  help="Delete what has been in the archive for this time. Default: never."),
+)  # fmt: skip
+_limits = _all_of(
     click.option("--max-fraction", type=float, metavar="F",
                  help="Hold a repository of more than 20 images of which more than this fraction would go."),
     click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
@@ -110,8 +112,15 @@ def root() -> None:
 @_evidence
 @_retention
 @_true_bytes
+@_limits
 @_output
 @click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
+@click.option(
+    "--policy-at",
+    metavar="DATE",
+    help="Show what push and pull times alone would have decided then: 2026-01-31, a time in RFC 3339, or 30d "
+    "for so long ago.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when something can go.")
 def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Decide, image by image, and show it. Never changes anything."""
@@ -126,6 +135,7 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_evidence
 @_retention
 @_true_bytes
+@_limits
 @_output
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--journal", metavar="FILE|s3://BUCKET/KEY",
@@ -170,6 +180,7 @@ def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_session
 @_evidence
 @_retention
+@_limits
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Show everything known about one IMAGE, and why it stays or goes.
@@ -180,6 +191,31 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
     from ecrsweep.cli.explain import run_explain  # noqa: PLC0415 - boto3 takes its time
 
     return run_explain(image, flags)
+
+
+@root.command()
+@_session
+@_evidence
+@_retention
+@_output
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    metavar="N",
+    help="How many days are replayed, a run a day.",
+)
+@click.option("--exit-code", is_flag=True, help="Exit with 3 when an image would have gone that was pulled afterwards.")
+def simulate(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Replay the policy over the past, and show what would have gone and was pulled afterwards.
+
+    Rests on push and pull times; what is in use now is asked to tell which of these the evidence would have kept.
+    Never changes anything.
+    """
+    from ecrsweep.cli.simulate import run_simulate  # noqa: PLC0415 - boto3 takes its time
+
+    return run_simulate(flags)
 
 
 @root.command("iam-policy")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ecrsweep.app import PlanRun, Request, take_census
+from ecrsweep.app import PlanRun, Reading, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import Settings
@@ -16,6 +16,7 @@ from ecrsweep.core.decisions import CHANGING
 from ecrsweep.core.document import (
     Footer,
     PlannedImage,
+    Scope,
     decision_documents,
 )
 from ecrsweep.core.errors import NotFound
@@ -116,8 +117,8 @@ def say_what_is_lacking(
         voice.warn(advice(missing))
 
 
-def require_matches(run: PlanRun) -> None:
+def require_matches(read: PlanRun | Reading, scope: Scope) -> None:
     """A repository that was named and does not exist is an error; a glob that matches nothing is not."""
-    missing = [pattern for pattern in run.unmatched_repositories() if not set(pattern) & set("*?[")]
-    if missing and not run.unread_registries:
-        raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(run.header.scope.regions)}")
+    missing = [pattern for pattern in read.unmatched_repositories() if not set(pattern) & set("*?[")]
+    if missing and not read.unread_registries:
+        raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(scope.regions)}")

@@ -55,9 +55,11 @@ class Header(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...]
     scope: Scope
     holds: tuple[Hold, ...] = ()
+    policy_at: float | None = None
+    """The moment of the past for which it was decided, where it was one. Such a plan is never carried out."""
 
     def document(self) -> dict[str, Any]:
-        """The header as JSON-able data."""
+        """The header as JSON-able data; `policy_at` stands only where there is one."""
         return {
             "format": PLAN_FORMAT,
             "created_at": rfc3339(self.created_at),
@@ -66,6 +68,7 @@ class Header(msgspec.Struct, frozen=True):
             "policy": [policy_document(policy) for policy in self.policies],
             "scope": msgspec.to_builtins(self.scope),
             **({"holds": [hold.document() for hold in self.holds]} if self.holds else {}),
+            **({} if self.policy_at is None else {"policy_at": rfc3339(self.policy_at)}),
         }
 
 
@@ -318,6 +321,10 @@ def _read_header(line: bytes) -> Header:
     if raw.get("format") != PLAN_FORMAT:
         raise PlanUnreadable(
             f"This is not a plan that this version can carry out: its format is {raw.get('format')!r}, not {PLAN_FORMAT!r}."
+        )
+    if "policy_at" in raw:
+        raise PlanUnreadable(
+            f"This plan says what would have been decided at {raw['policy_at']}: it cannot be carried out. Make one without --policy-at."
         )
     try:
         return Header(

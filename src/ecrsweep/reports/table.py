@@ -63,11 +63,19 @@ class PlanTable:
         self._verbose = verbose
         self._rows: list[tuple[RepositoryPlan, Summary]] = []
         self._regions: set[str] = set()
+        self._past = False
 
     def begin(self, header: Header) -> None:
         """Say about what, and under which rules."""
         scope = header.scope
-        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}", style="bold"))
+        self._past = header.policy_at is not None
+        then = "" if header.policy_at is None else f" as of {rfc3339(header.policy_at)}"
+        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}{then}", style="bold"))
+        if self._past:
+            self._out.print(
+                "From push and pull times alone: what was in use then is not known, an image pulled later counts as not pulled "
+                "before, and what is gone by now is not seen."
+            )
         for policy in header.policies:
             of = f" in {', '.join(policy.repositories)} (policy {policy.name})" if len(header.policies) > 1 else ""
             self._out.print(f"Kept{printable(of)}: {rules(policy)}.{printable(fate(policy))}")
@@ -101,12 +109,12 @@ class PlanTable:
         for line in savings_lines(footer.savings) if footer.savings is not None else ():
             self._out.print(Text(printable(line)))
         _print_unresolved(self._out, footer.unresolved)
-        self._out.print(Text(verdict(footer), style="bold"))
+        self._out.print(Text(verdict(footer, past=self._past), style="bold"))
 
     def _table(self, footer: Footer) -> Table:
         total, savings = footer.summary, footer.savings
         many = len(self._regions) > 1
-        table = _borderless()
+        table = borderless()
         if many:
             table.add_column("REGION", no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
@@ -158,8 +166,8 @@ def fate(policy: Policy) -> str:
     return sentences[policy.otherwise] + archived + tags + asked
 
 
-def verdict(footer: Footer) -> str:
-    """What the plan comes to, in a sentence."""
+def verdict(footer: Footer, *, past: bool = False) -> str:
+    """What the plan comes to, in a sentence; `past`: one of a moment that is over."""
     summary = footer.summary
     gaps = [entry for entry in footer.coverage if entry.is_gap]
     if gaps and summary.hold:
@@ -172,15 +180,18 @@ def verdict(footer: Footer) -> str:
         return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
     held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
     if not summary.changing:
-        return f"Nothing to delete.{held}"
+        return f"{'Nothing would have gone' if past else 'Nothing to delete'}.{held}"
+    go, be, lose = (
+        ("would have gone", "would have been", "would have lost") if past else ("can go", "can be", "can lose")
+    )
     parts = []
     if summary.delete:
-        parts.append(f"{counted(summary.delete, 'image')} can go, {going_bytes(summary, footer.savings)}.")
+        parts.append(f"{counted(summary.delete, 'image')} {go}, {going_bytes(summary, footer.savings)}.")
     if summary.archive:
         moved = archived_bytes(summary, footer.savings)
-        parts.append(f"{counted(summary.archive, 'image')} can be archived, {moved}.")
+        parts.append(f"{counted(summary.archive, 'image')} {be} archived, {moved}.")
     if summary.untag:
-        parts.append(f"{counted(summary.untag, 'image')} can lose tags and stay.")
+        parts.append(f"{counted(summary.untag, 'image')} {lose} tags and stay.")
     return f"{' '.join(parts)}{held} Nothing was changed."
 
 
@@ -299,7 +310,7 @@ class UnexplainedTable:
 
 def _pull_table(uses: Iterable[Use]) -> Table:
     """Long names are folded, never cut: a principal that cannot be told from another is no answer."""
-    table = _borderless()
+    table = borderless()
     for name in ("PRINCIPAL", "REPOSITORY", "IMAGE"):
         table.add_column(name, overflow="fold", min_width=_SHORT_DIGEST)
     table.add_column("TIMES", justify="right", no_wrap=True, min_width=5)
@@ -365,7 +376,7 @@ def show_history(out: Console, image: str, life: Sequence[Sighting], ledger: Cov
 
 
 def _history_table(life: Sequence[Sighting]) -> Table:
-    table = _borderless()
+    table = borderless()
     for name in ("LAST SEEN", "FIRST SEEN", "SOURCE", "WORKLOAD"):
         table.add_column(name, no_wrap=True)
     for one in life:
@@ -378,7 +389,8 @@ def _minute(seconds: float) -> str:
     return rfc3339(seconds // 60 * 60)[:16] + "Z"
 
 
-def _borderless() -> Table:
+def borderless() -> Table:
+    """A table without lines, which reads the same in a log."""
     return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
@@ -407,7 +419,7 @@ def _or_dash(number: int) -> str:
 
 
 def _image_table(decisions: Sequence[Decision]) -> Table:
-    table = _borderless()
+    table = borderless()
     for name in ("", "DIGEST", "TAGS", "PUSHED", "WHY"):
         table.add_column(name, no_wrap=True)
     for decision in decisions:
@@ -430,7 +442,7 @@ def _untagging(decision: Decision) -> str:
 
 
 def _outcome_table(by_repository: dict[str, list[Result]]) -> Table:
-    table = _borderless()
+    table = borderless()
     table.add_column("REPOSITORY", no_wrap=True)
     gone = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
     columns = {"DELETED": gone, "ARCHIVED": {Outcome.ARCHIVED}, "UNTAGGED": {Outcome.UNTAGGED}}
