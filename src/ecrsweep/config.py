@@ -11,9 +11,11 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.errors import BadInput
-from ecrsweep.core.policy import Limits, Policy, parse_duration
+from ecrsweep.core.policy import Limits, Otherwise, Policy, parse_duration
+from ecrsweep.core.times import parse_rfc3339
 
 _S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/].*)?/?")
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[A-Za-z0-9_.-]+)?(@\d{12})?(/[a-z0-9-]+)?")
 
 
@@ -39,11 +41,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pushed_within: str | None = None
     pulled_within: str = "30d"
     used_within: str = "30d"
+    otherwise: str = "delete"
+    trial_for: str = "30d"
+    delete_after_archived: str | None = None
     max_fraction: float | None = None
     max_images: int | None = None
     max_bytes: int | None = None
     override_limits: bool = False
     state: str | None = None
+    exact_size: bool = False
+    prices: str | None = None
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -56,6 +63,9 @@ def policy_of(settings: Settings) -> Policy:
         pushed_within=_window("--pushed-within", settings.pushed_within),
         pulled_within=_window("--pulled-within", settings.pulled_within),
         used_within=_window("--used-within", settings.used_within),
+        otherwise=_otherwise(settings.otherwise),
+        trial_for=_window("--trial-for", settings.trial_for) or 0.0,
+        delete_after_archived=_window("--delete-after-archived", settings.delete_after_archived),
     )
 
 
@@ -72,6 +82,25 @@ def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tup
     return tuple(words)
 
 
+def moment_of(text: str, now: float, flag: str = "--policy-at") -> float:
+    """Seconds since the epoch of a date (its beginning, in UTC), a time in RFC 3339, or a duration before `now`. Raises `BadInput`."""
+    try:
+        moment = _moment(text.strip(), now)
+    except BadInput as error:
+        raise BadInput(
+            f'{flag} "{text}": accepted is a date such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or 30d for so long ago'
+        ) from error
+    if not 0 <= moment <= now:
+        raise BadInput(f'{flag} "{text}": accepted is a moment of the past, since 1970')
+    return moment
+
+
+def _moment(text: str, now: float) -> float:
+    if _DATE.fullmatch(text):
+        return parse_rfc3339(f"{text}T00:00:00Z")
+    return parse_rfc3339(text) if ":" in text else now - parse_duration(text)
+
+
 def check_state(location: str | None) -> str | None:
     """Where the ledger shall be: an s3:// address as it is, a folder by its whole path. Raises `BadInput`."""
     if not location:
@@ -81,6 +110,13 @@ def check_state(location: str | None) -> str | None:
     if not _S3.fullmatch(location):
         raise BadInput(f'--state "{location}": accepted is a folder, or s3://BUCKET/PREFIX')
     return location
+
+
+def _otherwise(word: str) -> Otherwise:
+    try:
+        return Otherwise(word)
+    except ValueError as error:
+        raise BadInput(f'--otherwise "{word}": accepted are {", ".join(Otherwise)}') from error
 
 
 def _window(flag: str, text: str | None) -> float | None:

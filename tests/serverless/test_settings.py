@@ -53,3 +53,9 @@ def test_beside_the_original_only_what_keeps_more_counts() -> None:
     }  # fmt: skip
     beside = Settings(repositories=("team/*",), max_images=3, pulled_within="0d", keep_latest=False)
     assert beside_the_original(environ) == beside
+
+
+def test_an_event_can_ask_for_the_true_bytes_and_have_no_file_read() -> None:
+    assert asked_of({"command": "plan", "exact_size": True}, {}).settings.exact_size
+    with pytest.raises(BadInput, match="The event has prices"):
+        asked_of({"command": "plan", "exact_size": True, "prices": "/etc/passwd"}, {})

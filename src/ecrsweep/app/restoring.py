@@ -18,7 +18,7 @@ from ecrsweep.core.errors import (
     Throttled,
     Unreachable,
 )
-from ecrsweep.core.images import Image, Inventory, Status
+from ecrsweep.core.images import Image, Status
 from ecrsweep.core.journal import KeptManifest
 from ecrsweep.core.restoring import Course, Outcome, RestoreResult, Result, Wish, chart, taken
 from ecrsweep.ports import ImageStore, Manifest, World
@@ -296,7 +296,9 @@ class _Return:
         kept = self._wish.manifests.get(digest)
         if kept is not None:
             return Manifest(digest, kept.media_type, kept.content)
-        return next(iter(self._store.manifests(self._wish.repository.name, [digest])), None)
+        name = self._wish.repository.name
+        described = self._store.describe(name, [digest])
+        return next(iter(self._store.manifests(name, list(described.values()))), None)
 
     def results(self, why_not: str | None) -> Iterator[Result]:
         """What became of every image and tag; `why_not` tells why some were not tried."""

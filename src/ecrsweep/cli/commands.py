@@ -64,14 +64,26 @@ _retention = _all_of(
                  help="Keep what was pushed or pulled within this time; 0d switches it off."),
     click.option("--used-within", metavar="DURATION", default="30d", show_default=True,
                  help="Keep what an earlier run saw in use within this time; 0d switches it off."),
+    click.option("--otherwise", type=click.Choice(["delete", "archive", "trial", "keep"]), default="delete", show_default=True,
+                 help="What becomes of the rest: trial archives it, and deletes it when nothing missed it for --trial-for."),
+    click.option("--trial-for", metavar="DURATION", default="30d", show_default=True, help="How long a trial takes."),
+    click.option("--delete-after-archived", metavar="DURATION",
+                 help="Delete what has been in the archive for this time. Default: never."),
+)  # fmt: skip
+_limits = _all_of(
     click.option("--max-fraction", type=float, metavar="F",
                  help="Hold a repository of more than 20 images of which more than this fraction would go."),
     click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
     click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
     click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),
 )  # fmt: skip
+_true_bytes = _all_of(
+    click.option("--exact-size", is_flag=True,
+                 help="Count each layer once a repository, and what that is worth: reads every manifest once in its life."),
+    click.option("--prices", metavar="FILE", help="Value the bytes at these prices. Default: list prices that come along."),
+)  # fmt: skip
 _permissions = _all_of(
-    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "guard", "guard-preview"]), default="plan",
+    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "restore", "guard", "guard-preview"]), default="plan",
                  show_default=True, help="What the identity shall be able to do."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable. Default: any."),
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
@@ -99,8 +111,16 @@ def root() -> None:
 @_session
 @_evidence
 @_retention
+@_true_bytes
+@_limits
 @_output
 @click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
+@click.option(
+    "--policy-at",
+    metavar="DATE",
+    help="Show what push and pull times alone would have decided then: 2026-01-31, a time in RFC 3339, or 30d "
+    "for so long ago.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when something can go.")
 def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Decide, image by image, and show it. Never changes anything."""
@@ -114,8 +134,14 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_session
 @_evidence
 @_retention
+@_true_bytes
+@_limits
 @_output
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--journal", metavar="FILE|s3://BUCKET/KEY",
+              help="Write down here what is really done. Default: beside the ledger.")  # fmt: skip
+@click.option("--manifests/--no-manifests", default=True,
+              help="Whether the journal keeps the manifests of what is deleted, so that it can be pushed back for a while.")  # fmt: skip
 @click.pass_context
 def apply(context: click.Context, /, file: str | None, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Carry out a saved plan; without FILE: plan, show, confirm, apply.
@@ -154,6 +180,7 @@ def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_session
 @_evidence
 @_retention
+@_limits
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Show everything known about one IMAGE, and why it stays or goes.
@@ -164,6 +191,61 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
     from ecrsweep.cli.explain import run_explain  # noqa: PLC0415 - boto3 takes its time
 
     return run_explain(image, flags)
+
+
+@root.command()
+@_session
+@_evidence
+@_retention
+@_output
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    metavar="N",
+    help="How many days are replayed, a run a day.",
+)
+@click.option("--exit-code", is_flag=True, help="Exit with 3 when an image would have gone that was pulled afterwards.")
+def simulate(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Replay the policy over the past, and show what would have gone and was pulled afterwards.
+
+    Rests on push and pull times; what is in use now is asked to tell which of these the evidence would have kept.
+    Never changes anything.
+    """
+    from ecrsweep.cli.simulate import run_simulate  # noqa: PLC0415 - boto3 takes its time
+
+    return run_simulate(flags)
+
+
+@root.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@_session
+@click.option("--plan", metavar="FILE", help="Bring back what this saved plan archived, expired or not.")
+@click.option(
+    "--journal", metavar="FILE|s3://BUCKET/KEY", help="Bring back what this run archived, deleted or took tags off."
+)
+@click.option(
+    "--state",
+    envvar="ECRSWEEP_STATE",
+    metavar="FOLDER|s3://BUCKET/PREFIX",
+    help="Where it was noted what archived indexes contain. Default: a folder of this machine.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="Whether to wait until the images can be pulled, about 20 minutes."
+)
+@click.option("--timeout", default="40m", show_default=True, metavar="DURATION", help="How long to wait.")
+@_output
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")  # fmt: skip
+def restore(images: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Bring archived images back: IMAGE with all that belongs to it, or what a plan or a run took away.
+
+    IMAGE is named as for explain. What was deleted comes back from the journal of the run while ECR still has its layers. A tag
+    that names another image by now is left alone.
+    """
+    from ecrsweep.cli.restore import run_restore  # noqa: PLC0415 - boto3 takes its time
+
+    return run_restore(images, flags)
 
 
 @root.command("iam-policy")

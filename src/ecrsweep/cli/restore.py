@@ -9,15 +9,14 @@ from pathlib import Path
 
 from ecrsweep._version import __version__
 from ecrsweep.app import Restoring
-from ecrsweep.aws.bucket import Bucket, parse_address
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.images import asked_image, digest_of, held_now
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import Flags, settings_of
 from ecrsweep.cli.voice import Voice
+from ecrsweep.config import check_state
 from ecrsweep.core.document import read_plan
-from ecrsweep.core.errors import BadInput, JournalUnreadable, NotFound, PlanForeign, PlanUnreadable
-from ecrsweep.core.journal import read_journal
+from ecrsweep.core.errors import BadInput, NotFound, PlanForeign, PlanUnreadable
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import parse_duration
 from ecrsweep.core.restoring import RESTORE_FORMAT, RestoreResult, Wish, wishes_of_journal, wishes_of_plan
@@ -28,6 +27,8 @@ from ecrsweep.reports.table import console
 from ecrsweep.reports.words import counted, size
 from ecrsweep.wiring.exits import Exit, gravest, restore_statuses
 from ecrsweep.wiring.grants import advice
+from ecrsweep.wiring.journals import read_history
+from ecrsweep.wiring.memory import open_memory
 from ecrsweep.wiring.prepare import open_session, open_world
 
 
@@ -38,6 +39,7 @@ def run_restore(images: Sequence[str], flags: Flags) -> int:
     patience = parse_duration(flags["timeout"])
     session = open_session(settings_of(flags), dict(os.environ))
     world = open_world(session)
+    open_memory(world, check_state(flags["state"]), os.environ)  # what archived indexes contain
     wishes = _wishes(images, flags, session, world, voice)
     restoring = Restoring(world, wishes, voice.say)
     with voice.working("Looking what is there"):
@@ -111,12 +113,14 @@ def _of_plan(file: str, account: str, voice: Voice) -> list[Wish]:
     if strangers:
         raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(strangers)}")
     if time.time() > header.expires_at:
-        voice.warn(f"The plan expired at {rfc3339(header.expires_at)}: that is no obstacle to bringing back what it archived.")
+        voice.warn(
+            f"The plan expired at {rfc3339(header.expires_at)}: that is no obstacle to bringing back what it archived."
+        )
     return wishes_of_plan(saved)
 
 
 def _of_journal(location: str, world: AwsWorld, voice: Voice) -> list[Wish]:
-    history = read_journal(_lines(location, world))
+    history = read_history(world.place(os.environ.get("AWS_REGION") or world.home_region), location)
     if history.account != world.account:
         raise BadInput(
             f"The journal is of account {history.account}, the credentials are of {world.account}. Nothing was changed"
@@ -124,18 +128,6 @@ def _of_journal(location: str, world: AwsWorld, voice: Voice) -> list[Wish]:
     if not history.whole:
         voice.warn(f"The run {history.run} did not come to its end: what it may have done is looked at too.")
     return wishes_of_journal(history)
-
-
-def _lines(location: str, world: AwsWorld) -> list[bytes]:
-    """The lines of a journal, from a file or an object. Raises `JournalUnreadable`, and `AwsFailure`."""
-    if location.startswith("s3://"):
-        bucket, key = parse_address(location)
-        place = world.place(os.environ.get("AWS_REGION") or world.home_region)
-        return Bucket(place, bucket).get(key).splitlines(keepends=True)
-    try:
-        return Path(location).read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise JournalUnreadable(f"The journal {location} cannot be read: {error.strerror}") from error
 
 
 def _confirmed(restoring: Restoring, account: str) -> bool:

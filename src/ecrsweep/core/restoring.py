@@ -254,12 +254,12 @@ def _before(graph: Graph) -> tuple[Any, Any]:
     return lambda d: (*graph.children_of(d), *graph.subjects_of(d)), graph.children_of
 
 
-def _tags(
-    wish: Wish, graph: Graph, coming: set[str]
-) -> tuple[tuple[tuple[str, str], ...], tuple[Result, ...]]:
+def _tags(wish: Wish, graph: Graph, coming: set[str]) -> tuple[tuple[tuple[str, str], ...], tuple[Result, ...]]:
     """The tags that have to be put back, each with its digest, and what of them needs nothing, or nothing helps."""
     names = {tag: image.digest for image in graph.images.values() for tag in image.tags}
-    asked = [(digest, tag) for digest in wish.deleted if digest in wish.manifests for tag in wish.manifests[digest].tags]
+    asked = [
+        (digest, tag) for digest in wish.deleted if digest in wish.manifests for tag in wish.manifests[digest].tags
+    ]
     free, settled = [], []
     for digest, tag in dict.fromkeys((*asked, *wish.untagged)):
         here = Result(wish.repository, digest, Outcome.WAS_ACTIVE, tag, (tag,))
@@ -270,7 +270,9 @@ def _tags(
         elif digest in graph.images or digest in coming:
             free.append((digest, tag))
         else:
-            settled.append(msgspec.structs.replace(here, outcome=Outcome.GONE, message="its image is not there any more"))
+            settled.append(
+                msgspec.structs.replace(here, outcome=Outcome.GONE, message="its image is not there any more")
+            )
     return tuple(free), tuple(settled)
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ecrsweep.core.holds import HOLDS_SOURCE
 from ecrsweep.core.ledger import LEDGER_SOURCE
 from ecrsweep.core.uses import Coverage, CoverageStatus
 
@@ -15,7 +16,7 @@ _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def size(count: int) -> str:
-    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000, as AWS bills)."""
+    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000; AWS bills by powers of 1024)."""
     value = float(count)
     for unit in _UNITS:
         if value < _STEP or unit == _UNITS[-1]:
@@ -26,7 +27,7 @@ def size(count: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     """`1 image`, `1,024 images`."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    plural = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
@@ -38,7 +39,8 @@ def printable(text: str) -> str:
 def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]:
     """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
     ledger = [entry for entry in coverage if entry.source == LEDGER_SOURCE]
-    coverage = [entry for entry in coverage if entry.source != LEDGER_SOURCE]
+    unread = [entry for entry in coverage if entry.source == HOLDS_SOURCE and entry.status is CoverageStatus.SKIPPED]
+    coverage = [entry for entry in coverage if entry.source != LEDGER_SOURCE and entry not in unread]
     lines = []
     complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
     if complete:
@@ -51,6 +53,7 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
         elif entry.drop is not None:
             lines.append(f"DROP{' (accepted)' if entry.accepted else ''}: {entry.drop}")
     lines += (line for entry in ledger for line in _ledger_lines(entry))
+    lines += (f"Holds: not used: {entry.error}." for entry in unread if not ledger)
     lines += (f"Note: {entry.place}: {note}" for entry in coverage for note in entry.notes)
     return lines
 
@@ -92,4 +95,6 @@ def _skips(coverage: Iterable[Coverage]) -> Iterable[str]:
 
 
 def _listed(regions: Sequence[str]) -> str:
+    if set(regions) == {_EVERYWHERE}:
+        return "all regions"
     return ", ".join(regions) if len(regions) <= _FEW else counted(len(regions), "region")

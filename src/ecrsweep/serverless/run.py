@@ -17,8 +17,8 @@ from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
-from ecrsweep.core.decisions import Action, Code
-from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan
+from ecrsweep.core.decisions import CHANGING, Code
+from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
@@ -26,6 +26,7 @@ from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.grants import advice, lacking
+from ecrsweep.wiring.journals import begin_record
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
@@ -62,7 +63,7 @@ class Run:
         """Everything that is asked, until it is done or `stop` says so. Raises `EcrsweepError`."""
         settings, environ = self._asked.settings, self._environ
         self._desk = self._opened_desk()
-        self._session = open_session(settings, environ)
+        self._session = open_session(settings, environ, self.name)
         if self._asked.plan:
             self._saved = self._read_plan(self._asked.plan)
             self._world, self._request = reopen(self._saved, settings, environ, self._session)
@@ -116,7 +117,7 @@ class Run:
             document |= {"scope": msgspec.to_builtins(self._plan_run.header.scope)}
             document |= self._plan_run.footer().document()
         if self._saved is not None:
-            document["summary"] = msgspec.to_builtins(self._saved.summary)
+            document["summary"] = summary_document(self._saved.summary, self._saved.figures)
             detail = self._saved.verdict
             document["verdict"] = None if detail is None else {"code": Code.LIMIT.value, "detail": detail}
         result = None if self._carrying is None else self._carrying.result()
@@ -177,7 +178,7 @@ class Run:
             for plan in run.repositories(stop):
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
-                going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+                going += (row for row in decision_documents(plan) if row.action in CHANGING)
             footer = run.footer()
             statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
             self._note(run, request, statuses)
@@ -188,16 +189,17 @@ class Run:
             if self._desk is not None:
                 self._plan_address = self._desk.put(f"plans/{self.name}.jsonl", Path(file.name))
         verdict = None if footer.verdict is None else footer.verdict.detail
-        return SavedPlan(run.header, tuple(going), footer.summary, verdict)
+        return SavedPlan(run.header, tuple(going), footer.summary, verdict, figures=footer.figures)
 
     def _apply(self, world: AwsWorld, request: Request, saved: SavedPlan, stop: Stop) -> None:
         if stop():
             self.was_cut = True
             return
+        assert self._memory is not None  # noqa: S101 - set by work before anything begins
         again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
-        self._carrying = begin_apply(world, saved, again, log.info)
+        self._carrying = begin_apply(world, saved, again, say=log.info, record=begin_record(world, self._memory, saved))
         self._carrying.work(stop)
         result = self._carrying.result()
         self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0

@@ -23,8 +23,8 @@ _LISTS: Final = frozenset(
     }
 )  # fmt: skip
 _WHOLE: Final = frozenset({"keep_tag_regexes"})
-# What an event must not say: whoever may invoke the function could else run commands with its role.
-_OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands"})
+# What an event must not say: whoever may invoke the function could else run commands with its role, or have files read.
+_OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands", "prices"})
 _KNOWN: Final = frozenset(Settings.__struct_fields__) - _OF_A_MACHINE
 _BESIDE_A_PLAN: Final = frozenset({"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"})
 _OTHER_VARIABLES: Final = frozenset({BUCKET_VARIABLE, "ECRSWEEP_CACHE_DIR", "ECRSWEEP_STATE_DIR"})

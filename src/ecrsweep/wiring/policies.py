@@ -17,6 +17,7 @@ from ecrsweep.aws.ecr import (
     GUARD_ACTIONS,
     OWNERS_ACTIONS,
     PREVIEW_ACTIONS,
+    PUSH_ACTIONS,
     READ_ACTIONS,
 )
 from ecrsweep.aws.partitions import main_region
@@ -24,13 +25,14 @@ from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import Source
 from ecrsweep.sources import is_own
 
-Purpose = Literal["plan", "apply", "archive", "guard", "guard-preview"]
+Purpose = Literal["plan", "apply", "archive", "restore", "guard", "guard-preview"]
 Statement = dict[str, Any]
 
 BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "plan": (),
     "apply": (("Delete", DELETE_ACTIONS),),
     "archive": (("Delete", DELETE_ACTIONS), ("Archive", ARCHIVE_ACTIONS)),
+    "restore": (("Archive", ARCHIVE_ACTIONS), ("Push", PUSH_ACTIONS)),
     "guard": (("Guard", GUARD_ACTIONS),),
     "guard-preview": (("Guard", GUARD_ACTIONS), ("Preview", PREVIEW_ACTIONS)),
 }
@@ -118,6 +120,7 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "PutImage": Kind("Images", ("repository/{repository}",)),
         "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "UpdateImageStorageClass": Kind("Images", ("repository/{repository}",)),
     },

@@ -16,18 +16,20 @@ from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
 from ecrsweep.core.policy import Policy
 from ecrsweep.sources import chosen_sources, installed_sources, named_sources
 from ecrsweep.sources.file import STANDARD_INPUT
+from ecrsweep.wiring.prices import prices_of
 
 ALL_REGIONS: Final = "all"
 
 
-def open_session(settings: Settings, environ: Mapping[str, str]) -> AwsSession:
-    """The session that the settings mean. Raises `CredentialsFailure` for an unknown profile."""
+def open_session(settings: Settings, environ: Mapping[str, str], run: str | None = None) -> AwsSession:
+    """The session that the settings mean; `run` is the name of the run, None for a new one. Raises `CredentialsFailure` for an unknown profile."""
     named = [region for region in settings.regions if region != ALL_REGIONS]
     return AwsSession(
         profile=settings.profile,
         endpoint_url=settings.endpoint_url,
         region=named[0] if named else None,
         environ=environ,
+        run=run,
     )
 
 
@@ -48,6 +50,7 @@ def prepare(
     accepts = check_accepted_gaps(settings.accept_gaps)
     drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
     state = check_state(settings.state)
+    prices = prices_of(settings)
     check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
     named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
@@ -68,7 +71,8 @@ def prepare(
         override_limits=settings.override_limits,
         state=state,
     )
-    return open_world(session), request_of(scope, policies, allowed=settings.uses_commands)
+    request = request_of(scope, policies, allowed=settings.uses_commands)
+    return open_world(session), msgspec.structs.replace(request, prices=prices)
 
 
 def reopen(
