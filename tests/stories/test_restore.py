@@ -217,6 +217,12 @@ def test_what_may_not_be_done_is_said_with_the_statement_that_lacks(aws: Emulato
     assert (ended.status, outcomes(ended)) == (4, {digest: "refused"})
     assert '"ecr:UpdateImageStorageClass"' in ended.err
     assert "iam-policy --for restore" in ended.err
+    aws.faults.clear()
+    aws.faults.add(Fault("drop_after", "ecr", "UpdateImageStorageClass"))
+    lost = restore(cli, "team/app:v1", "--no-wait", AWS_MAX_ATTEMPTS="1")
+    assert (lost.status, outcomes(lost)) == (0, {digest: "activating"}), (
+        "the answer was lost, and it was asked what came of it"
+    )
 
 
 def test_without_a_terminal_it_needs_yes_and_with_one_it_asks(aws: Emulator, cli: Cli, repo: Repository) -> None:

@@ -33,6 +33,9 @@ from ecrsweep.core.names import Registry, Repository
 from ecrsweep.ports import Deletion, Manifest, Place
 
 READ_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories")
+NAMED_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages")
+"""What reading needs where the repository is known."""
+
 OWNERS_ACTIONS: Final = ("tag:GetResources",)
 DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
 ARCHIVE_ACTIONS: Final = ("ecr:UpdateImageStorageClass",)

@@ -192,7 +192,8 @@ def chart(wish: Wish, inventory: Inventory) -> Course:
     """What has to be done so that a wish comes true, from what the repository holds now."""
     graph = build_graph(inventory.images, inventory.edges)
     wanted = _artifacts(wish.archived, graph) if wish.whole else list(wish.archived)
-    wanted = list(dict.fromkeys((*wanted, *(digest for digest in wish.deleted if digest in graph.images))))
+    lost = dict.fromkeys(digest for digest in wish.deleted if digest not in graph.images)
+    wanted = [digest for digest in dict.fromkeys((*wanted, *wish.deleted)) if digest not in lost]
     fetch, waiting, settled = [], [], []
     for digest in wanted:
         image = graph.images.get(digest)
@@ -204,7 +205,6 @@ def chart(wish: Wish, inventory: Inventory) -> Course:
             waiting.append(digest)
         else:
             fetch.append(digest)
-    lost = [digest for digest in wish.deleted if digest not in graph.images]
     settled += (
         _gone(wish, digest, "it was deleted, and the journal has no manifest of it")
         for digest in lost

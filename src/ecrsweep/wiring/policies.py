@@ -15,6 +15,7 @@ from ecrsweep.aws.ecr import (
     ARCHIVE_ACTIONS,
     DELETE_ACTIONS,
     GUARD_ACTIONS,
+    NAMED_ACTIONS,
     OWNERS_ACTIONS,
     PREVIEW_ACTIONS,
     PUSH_ACTIONS,
@@ -40,6 +41,9 @@ BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]
 
 HEEDING_OWNERS: Final[frozenset[Purpose]] = frozenset({"plan", "apply", "archive"})
 """The purposes for which the tags of repositories count."""
+
+BY_NAME: Final[frozenset[Purpose]] = frozenset({"restore"})
+"""The purposes for which images are named: nobody is asked what is in use, and neither repositories nor regions are looked for."""
 
 MANAGED_POLICY_LIMIT: Final = 6_144
 """Characters of a managed policy, white space apart. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -282,13 +286,18 @@ def iam_glob(pattern: str) -> str:
 
 def _registry(wanted: Wanted) -> Iterator[Statement]:
     owners = OWNERS_ACTIONS if wanted.purpose in HEEDING_OWNERS else ()
-    yield from _allowed("Find", (*REGIONS_ACTIONS, *owners), _home(wanted), wanted)
-    yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
+    if wanted.purpose in BY_NAME:
+        yield from _allowed("Read", NAMED_ACTIONS, wanted.regions, wanted)
+    else:
+        yield from _allowed("Find", (*REGIONS_ACTIONS, *owners), _home(wanted), wanted)
+        yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
     for name, actions in BESIDES_READING[wanted.purpose]:
         yield from _allowed(name, actions, wanted.regions, wanted)
 
 
 def _uses(wanted: Wanted) -> Iterator[Statement]:
+    if wanted.purpose in BY_NAME:
+        return
     own = [source for source in wanted.sources if is_own(source)]
     everywhere = _actions(source for source in own if not source.about.once)
     once = _actions(source for source in own if source.about.once)
