@@ -115,8 +115,9 @@ def test_restore_makes_the_calls_of_its_policy_and_no_others(aws: Emulator, cli:
     assert cli("apply", "--yes", "--keep-tag", "cold", *rules).status == 0
     repo.archive(archived)
     witness.forget()
-    assert elsewhere(cli)("restore", "--yes", "--journal", journal).status == 0
-    assert elsewhere(cli)("restore", "--yes", "--no-wait", f"{REPOSITORY}:cold").status == 0
+    unknowing = {"XDG_CACHE_HOME": str(cli.home / "elsewhere"), "XDG_STATE_HOME": str(cli.home / "elsewhere")}
+    assert cli("restore", "--yes", "--journal", journal, **unknowing).status == 0
+    assert cli("restore", "--yes", "--no-wait", f"{REPOSITORY}:cold", **unknowing).status == 0
     assert witness.actions == allowed(cli, "--for", "restore")
 
 
