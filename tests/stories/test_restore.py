@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ecrsweep.core.decisions import Action
-from ecrsweep.core.journal import Touched, answered, asking, begun, lines_of
+from ecrsweep.core.journal import KeptManifest, Touched, answered, asking, begun, failed, lines_of, manifests_kept
 from ecrsweep.core.names import Registry
 from ecrsweep.core.names import Repository as Place
 from ecrsweep.emulator import Call, Emulator, Fault
@@ -156,7 +156,7 @@ def test_what_a_run_deleted_is_pushed_back_as_it_was_and_no_tag_is_stolen(
     assert order[2:] == [wanted.index, wanted.signature, wanted.index]
     shown = cli("restore", "--yes", "--journal", journal)
     assert shown.status == 4
-    assert "its layers are gone from ECR, so it cannot come back: push it again from its build" in shown.out
+    assert "cannot come back: its layers are gone from ECR: push it again from its build" in shown.out
     assert f"the tag names {fresh} now" in shown.out
 
 
@@ -166,11 +166,19 @@ def test_tags_that_a_run_took_off_are_put_back_and_what_may_have_been_done_count
     kept = repo.push_image(tags=("main", "taken"), pushed_at=ago(days=90))
     fresh = repo.push_image(tags=("else",))
     place = Place(Registry(ACCOUNT, "us-east-1"), "team/app")
+    leaf, unnoted = repo.push_image(), repo.push_image()
+    index = repo.push_index([leaf])
+    manifest = KeptManifest(index, repo.by_digest[index].media_type, (), repo.by_digest[index].manifest)
+    for digest in (index, leaf, unnoted):
+        repo.remove(digest)
     tags = [Touched(kept, "old"), Touched(kept, "main"), Touched(kept, "else"), Touched(fresh, "refused", "KmsError")]
     events = [
         begun("run", ACCOUNT, "0", time.time()),
         asking(1, Action.UNTAG, place, tags, time.time()),
         answered(1, tags, None, time.time()),
+        manifests_kept(place, [manifest], time.time()),
+        asking(3, Action.DELETE, place, [Touched(index), Touched(unnoted)], time.time()),
+        failed(3, "no answer", time.time()),
         asking(2, Action.ARCHIVE, place, [Touched(kept), Touched(fresh)], time.time()),
     ]
     journal = cli.home / "journal.jsonl"
@@ -179,7 +187,7 @@ def test_tags_that_a_run_took_off_are_put_back_and_what_may_have_been_done_count
     assert ended.status == 4
     assert "did not come to its end" in ended.err
     expected = {"old": "tag_put_back", "main": "was_active", "else": "tag_taken"}
-    assert outcomes(ended) == {kept: "was_active", fresh: "was_active"} | expected
+    assert outcomes(ended) == {kept: "was_active", fresh: "was_active", index: "parts_gone", unnoted: "gone"} | expected
     assert repo.digest_of("old") == kept
     with Emulator(account="210987654321") as other:
         refused = restore(Cli(other.environ(), cli.home), "--journal", str(journal))
@@ -240,5 +248,5 @@ def test_without_a_terminal_it_needs_yes_and_with_one_it_asks(aws: Emulator, cli
         _, err = process.communicate(timeout=60)
         os.close(ours)
     assert process.returncode == 1
-    assert "This brings 1 image (10.0 MB at most) out of the archive in account" in err
+    assert "This brings 1 image (10.0 MB at most) out of the archive, in account" in err
     assert states(aws, repo) == {digest: "ARCHIVED"}

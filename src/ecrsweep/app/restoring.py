@@ -332,7 +332,7 @@ def _not_pushed(failure: AwsFailure) -> tuple[Outcome, str, str]:
     code = type(failure).__name__
     match failure:
         case LayersGone():
-            why = "its layers are gone from ECR, so it cannot come back: push it again from its build"
+            why = "its layers are gone from ECR: push it again from its build"
             return Outcome.LAYERS_GONE, code, why
         case PartsGone():
             return Outcome.PARTS_GONE, code, "an image that it contains is gone: push it again from its build"

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from ecrsweep._version import __version__
 from ecrsweep.app import Restoring
@@ -16,7 +17,7 @@ from ecrsweep.cli.running import Flags, settings_of
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import check_state
 from ecrsweep.core.document import read_plan
-from ecrsweep.core.errors import BadInput, NotFound, PlanForeign, PlanUnreadable
+from ecrsweep.core.errors import BadInput, JournalUnreadable, NotFound, PlanForeign, PlanUnreadable
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import parse_duration
 from ecrsweep.core.restoring import RESTORE_FORMAT, RestoreResult, Wish, wishes_of_journal, wishes_of_plan
@@ -31,12 +32,15 @@ from ecrsweep.wiring.journals import read_history
 from ecrsweep.wiring.memory import open_memory
 from ecrsweep.wiring.prepare import open_session, open_world
 
+_STOPPING: Final = "Stopping. What AWS was asked to bring back goes on by itself. Once more stops at once."
+_STOPPED: Final = "Stopped at once. What AWS was asked to bring back goes on by itself."
+
 
 def run_restore(images: Sequence[str], flags: Flags) -> int:
     """`ecrsweep restore IMAGE... | --plan FILE | --journal FILE`."""
     voice = Voice(flags)
     _check(images, flags)
-    patience = parse_duration(flags["timeout"])
+    patience = _patience(flags["timeout"])
     session = open_session(settings_of(flags), dict(os.environ))
     world = open_world(session)
     open_memory(world, check_state(flags["state"]), os.environ)  # what archived indexes contain
@@ -61,10 +65,6 @@ def run_restore(images: Sequence[str], flags: Flags) -> int:
     return gravest(restore_statuses(result))
 
 
-_STOPPING = "Stopping. What AWS was asked to bring back goes on by itself. Once more stops at once."
-_STOPPED = "Stopped at once. What AWS was asked to bring back goes on by itself."
-
-
 def _check(images: Sequence[str], flags: Flags) -> None:
     """Before AWS is asked anything. Raises `BadInput`."""
     if sum(map(bool, (images, flags["plan"], flags["journal"]))) != 1:
@@ -73,6 +73,14 @@ def _check(images: Sequence[str], flags: Flags) -> None:
         raise BadInput(
             "restore asks before it brings images back, and there is no terminal to ask on: add --yes to go ahead without"
         )
+
+
+def _patience(text: str) -> float:
+    """How long to wait, in seconds. Raises `BadInput`."""
+    try:
+        return parse_duration(text)
+    except BadInput as error:
+        raise BadInput(f"--timeout: {error}") from error
 
 
 def _wishes(images: Sequence[str], flags: Flags, session: AwsSession, world: AwsWorld, voice: Voice) -> list[Wish]:
@@ -120,7 +128,10 @@ def _of_plan(file: str, account: str, voice: Voice) -> list[Wish]:
 
 
 def _of_journal(location: str, world: AwsWorld, voice: Voice) -> list[Wish]:
-    history = read_history(world.place(os.environ.get("AWS_REGION") or world.home_region), location)
+    try:
+        history = read_history(world.place(os.environ.get("AWS_REGION") or world.home_region), location)
+    except JournalUnreadable as error:
+        raise JournalUnreadable(f"{location}: {error}") from error
     if history.account != world.account:
         raise BadInput(
             f"The journal is of account {history.account}, the credentials are of {world.account}. Nothing was changed"
@@ -137,7 +148,7 @@ def _confirmed(restoring: Restoring, account: str) -> bool:
         f"pushes {counted(pushed, 'image')} back" if pushed else "",
         f"puts {counted(tagged, 'tag')} back" if tagged else "",
     ]
-    print(f"This {', '.join(filter(None, parts))} in account {account}.", file=sys.stderr)
+    print(f"This {' and '.join(filter(None, parts))}, in account {account}.", file=sys.stderr)
     if fetched:
         print("It takes about 20 minutes, and AWS bills what is fetched, by the GB.", file=sys.stderr)
     print("Go ahead? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -152,5 +163,5 @@ def _show(result: RestoreResult, flags: Flags) -> None:
             header = {"format": RESTORE_FORMAT, "tool_version": __version__}
             write_lines(sys.stdout.buffer, [header, *(entry.document() for entry in result.results), result.footer()])
         case _:
-            show_restored(console(sys.stdout, flags["color"]), result)
+            show_restored(console(sys.stdout, flags["color"]), result, verbose=flags["verbose"])
     sys.stdout.flush()

@@ -237,7 +237,7 @@ def in_order_of_pushing(manifests: Iterable[KeptManifest]) -> tuple[KeptManifest
     return tuple(kept[digest] for wave in waves for digest in wave)
 
 
-def whole_artifact(graph: Graph, digest: str) -> set[str]:
+def _artifact(graph: Graph, digest: str) -> set[str]:
     """Everything that has to be there so that an image can be pulled by whatever name: what contains it, and all under that."""
     above = reached([digest], lambda one: (*graph.parents_of(one), *graph.subjects_of(one)))
     return reached(above, graph.under)
@@ -245,7 +245,7 @@ def whole_artifact(graph: Graph, digest: str) -> set[str]:
 
 def _artifacts(digests: Sequence[str], graph: Graph) -> list[str]:
     """The artifacts of these images, in the order of the repository; those that are not there stay in the list."""
-    held = set().union(*(whole_artifact(graph, digest) for digest in digests if digest in graph.images))
+    held = set().union(*(_artifact(graph, digest) for digest in digests if digest in graph.images))
     return [*(d for d in graph.images if d in held), *(d for d in digests if d not in graph.images)]
 
 
