@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from ecrsweep.core.decisions import Action
+from ecrsweep.core.document import Header, SavedPlan, Scope
 from ecrsweep.core.journal import KeptManifest, Touched, answered, asking, begun, failed, lines_of, manifests_kept
 from ecrsweep.core.names import Registry
 from ecrsweep.core.names import Repository as Place
+from ecrsweep.core.plan import Summary
 from ecrsweep.emulator import Call, Emulator, Fault
 from ecrsweep.emulator.registry import Repository
 from tests.support import ACCOUNT, Cli, Finished, ago
@@ -172,8 +174,10 @@ def test_tags_that_a_run_took_off_are_put_back_and_what_may_have_been_done_count
     for digest in (index, leaf, unnoted):
         repo.remove(digest)
     tags = [Touched(kept, "old"), Touched(kept, "main"), Touched(kept, "else"), Touched(fresh, "refused", "KmsError")]
+    header = Header(time.time(), time.time(), "0", (), Scope(ACCOUNT, ("us-east-1",)))
+    plan = SavedPlan(header, (), Summary(), None, "sha256:0")
     events = [
-        begun("run", ACCOUNT, "0", time.time()),
+        *begun("run", ACCOUNT, "0", time.time(), plan),
         asking(1, Action.UNTAG, place, tags, time.time()),
         answered(1, tags, None, time.time()),
         manifests_kept(place, [manifest], time.time()),
