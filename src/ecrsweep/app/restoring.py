@@ -18,7 +18,7 @@ from ecrsweep.core.errors import (
     Throttled,
     Unreachable,
 )
-from ecrsweep.core.images import Image, Status
+from ecrsweep.core.images import Gap, Image, Status
 from ecrsweep.core.journal import KeptManifest
 from ecrsweep.core.restoring import Course, Outcome, RestoreResult, Result, Wish, chart, taken
 from ecrsweep.ports import ImageStore, Manifest, World
@@ -29,6 +29,7 @@ LONGEST_PAUSE: Final = 30.0
 
 Pause = Callable[[float], object]
 
+_NOTES: Final = 3
 _NO_REPOSITORY: Final = "its repository is gone: make it anew, and push the image again from its build"
 
 
@@ -153,8 +154,14 @@ class _Return:
             return
         self._images = {image.digest: image for image in inventory.images}
         self._is_open = self._wish.whole and bool(inventory.gaps)
-        self.notes = [gap.error for gap in inventory.gaps] if self._wish.whole else []
+        self.notes = list(self._noted(inventory.gaps)) if self._wish.whole else []
         self._take(chart(self._wish, inventory))
+
+    def _noted(self, gaps: Sequence[Gap]) -> Iterator[str]:
+        """What could not be read, and may belong to what is wished: the first of it, and how much more."""
+        yield from (gap.error for gap in gaps[:_NOTES])
+        if len(gaps) > _NOTES:
+            yield f"{self._wish.repository.name}: {len(gaps) - _NOTES} more manifests could not be read"
 
     def _give_up(self, outcome: Outcome, code: str | None, why: str) -> None:
         """The same for all that was wished; what has been seen to before stays as it is."""
