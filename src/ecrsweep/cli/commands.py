@@ -115,6 +115,7 @@ def root() -> None:
 @_limits
 @_output
 @click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
+@click.option("--diff", metavar="FILE", help="Show what changed since the plan in this file.")
 @click.option(
     "--policy-at",
     metavar="DATE",
@@ -175,6 +176,24 @@ def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     from ecrsweep.cli.uses import run_uses  # noqa: PLC0415 - boto3 takes its time
 
     return run_uses(flags)
+
+
+@root.group()
+def journal() -> None:
+    """What runs did."""
+
+
+@journal.command("show")
+@click.argument("location", metavar="FILE|s3://BUCKET/KEY")
+@click.option("--profile", help="Profile of the AWS configuration to use, for a bucket.")
+@click.option("--endpoint-url", metavar="URL", help="Send requests to the bucket here instead of to AWS.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True)
+def journal_show(location: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Sum up the journal of an apply. Exits with 4 where its run did not come to its end."""
+    from ecrsweep.cli.journal import run_journal_show  # noqa: PLC0415 - boto3 takes its time
+
+    return run_journal_show(location, flags)
 
 
 @root.command()
