@@ -8,6 +8,7 @@ from ecrsweep.app.guarding import GuardRun
 from ecrsweep.app.planning import PlanRun, apply, begin_apply, explain
 from ecrsweep.app.pulls import unexplained_pulls
 from ecrsweep.app.request import EVERYWHERE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
+from ecrsweep.app.stocktaking import take_stock
 
 __all__ = [
     "EVERYWHERE",
@@ -22,5 +23,6 @@ __all__ = [
     "begin_apply",
     "explain",
     "take_census",
+    "take_stock",
     "unexplained_pulls",
 ]

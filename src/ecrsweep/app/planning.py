@@ -28,9 +28,11 @@ class PlanRun:
         """`now` in seconds since the epoch: the moment that all decisions are made for."""
         self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope)
         self.census = census
-        self.index = UseIndex(census.uses)
+        self.index = UseIndex(census.uses, request.scope.aliases)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
-        self._remembered = {within: recent(census.remembered, within, now) for within in windows}
+        self._remembered = {
+            within: recent(census.remembered, within, now, request.scope.aliases) for within in windows
+        }
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request

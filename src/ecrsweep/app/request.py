@@ -7,6 +7,7 @@ import msgspec
 
 from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import AwsFailure
+from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.names import Registry
 from ecrsweep.core.plan import RepositoryPlan
@@ -34,6 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...]
     sources: tuple[Source, ...]
     tool_version: str
+    holds: tuple[Hold, ...] = ()
 
     @property
     def limits(self) -> Limits | None:

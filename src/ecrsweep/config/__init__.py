@@ -4,6 +4,7 @@
 """
 
 from ecrsweep.config.file import Configuration, read_configuration
+from ecrsweep.config.holds import read_holds
 from ecrsweep.config.nodes import BadFile
 from ecrsweep.config.settings import (
     OF_A_FILE,
@@ -28,4 +29,5 @@ __all__ = [
     "policies_of",
     "policy_of",
     "read_configuration",
+    "read_holds",
 ]

@@ -6,14 +6,11 @@ What a hold means for an image is `core.holds`' business. A hold that cannot be 
 import re
 from typing import Any, Final
 
-import msgspec
-
 from ecrsweep.config.grammar import ListOf, Member, Moment, Table, Text
 from ecrsweep.config.nodes import BadFile, Told, read_nodes
 from ecrsweep.core.errors import BadName
 from ecrsweep.core.holds import Hold
 from ecrsweep.core.names import Registry, parse_own_reference
-from ecrsweep.core.times import rfc3339
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ANYWHERE: Final = Registry("000000000000", "us-east-1")
@@ -48,19 +45,11 @@ HOLDS: Final = ListOf(
 """A whole hold file."""
 
 
-class HoldFile(msgspec.Struct, frozen=True):
-    """What a hold file says; `warnings` tell of holds that have ended, as a compiler's lines."""
-
-    holds: tuple[Hold, ...]
-    warnings: tuple[str, ...] = ()
-
-
-def read_holds(raw: bytes, name: str, now: float) -> HoldFile:
-    """The holds of a file. `now` in seconds since the epoch. Raises `BadFile`, which tells every problem of the file."""
+def read_holds(raw: bytes, name: str) -> tuple[Hold, ...]:
+    """The holds of a file, those that have ended too. Raises `BadFile`, which tells every problem of the file."""
     told = Told()
     node = read_nodes(raw, told)
     holds: tuple[Hold, ...] = () if node is None else HOLDS.read(node, told)
     if node is None or told.problems:
         raise BadFile(name, told.problems)
-    ended = (hold for hold in holds if hold.until is not None and hold.until < now)
-    return HoldFile(holds, tuple(f"{name}: the hold of {h.image} by {h.who} ended at {rfc3339(h.until or 0)}" for h in ended))
+    return holds
