@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from ecrsweep.aws import bucket
-from ecrsweep.aws.ecr import READ_ACTIONS
+from ecrsweep.aws.ecr import OWNERS_ACTIONS, READ_ACTIONS
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.grants import statement
-from ecrsweep.wiring.policies import BESIDES_PLAN, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
+from ecrsweep.wiring.policies import BESIDES_READING, HEEDING_OWNERS, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
 
 DOCS: Final = Path(__file__).parent
 BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
@@ -43,8 +43,9 @@ def permissions_table() -> str:
     wanted = dict.fromkeys(REGIONS_ACTIONS, "regions") | dict.fromkeys(READ_ACTIONS, "the registry")
     wanted |= dict.fromkeys(bucket.ACTIONS, "`--bucket`")
     asking: dict[str, list[str]] = {action: [who] for action, who in wanted.items()}
-    for purpose, statements in BESIDES_PLAN.items():
-        for action in (action for _, actions in statements for action in actions):
+    for purpose, statements in BESIDES_READING.items():
+        owners = OWNERS_ACTIONS if purpose in HEEDING_OWNERS else ()
+        for action in (*owners, *(action for _, actions in statements for action in actions)):
             asking.setdefault(action, []).append(f"`--for {purpose}`")
     for name, make in sorted(OWN.items()):
         for action in make().actions:
@@ -61,7 +62,7 @@ def permissions_table() -> str:
 
 def statement_for_the_post() -> str:
     """The policy statement that the policy of the AWS post lacks."""
-    needed = {*REGIONS_ACTIONS, *READ_ACTIONS}
+    needed = {*REGIONS_ACTIONS, *READ_ACTIONS, *OWNERS_ACTIONS}
     needed |= {action for make in OWN.values() if make().about.by_default for action in make().actions}
     return f"```json\n{statement(sorted(needed - POLICY_OF_THE_POST - WITHOUT_PERMISSION))}\n```\n"
 

@@ -5,7 +5,7 @@ Every method may raise `core.errors.AwsFailure` and its kinds, those of `StateSt
 comes through.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -19,15 +19,28 @@ R = TypeVar("R")
 
 
 class Deletion(msgspec.Struct, frozen=True):
-    """What AWS answered for one image of a delete call: `failure` None where it is gone."""
+    """What AWS answered for one image of a delete call: `failure` None where it is gone.
+
+    `tag` is set where that tag alone was to go. `request` is AWS's word for the call.
+    """
 
     digest: str
     failure: str | None = None
     message: str | None = None
+    tag: str | None = None
+    request: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A manifest as it was pushed, byte for byte."""
+
+    digest: str
+    media_type: str | None
+    content: str
 
 
 class ImageStore(Protocol):
-    """One private registry: the images in it, and the one way to remove some."""
+    """One private registry: the images in it, and the ways to change them."""
 
     @property
     def registry(self) -> Registry:
@@ -50,6 +63,24 @@ class ImageStore(Protocol):
 
     def delete(self, name: str, digests: Sequence[str]) -> Sequence[Deletion]:
         """Delete at most 100 images by digest, in one call. One answer an image, in the order given."""
+
+    def untag(self, name: str, tags: Sequence[tuple[str, str]]) -> Sequence[Deletion]:
+        """Take at most 100 tags, each with the digest that it must name, off images that have others, in one call."""
+
+    def archive(self, name: str, digest: str) -> Deletion:
+        """Move one image into the archive: nobody can pull it there."""
+
+    def restore(self, name: str, digest: str) -> str:
+        """Bring one image back from the archive, which takes about 20 minutes; the state that it is in then."""
+
+    def manifests(self, name: str, digests: Sequence[str]) -> Sequence[Manifest]:
+        """The manifests of at most 100 images that are not archived; those that cannot be read are left out."""
+
+    def push(self, name: str, manifest: Manifest, tag: str | None) -> None:
+        """Push a manifest back, under a tag or none. Raises `Missing` where its layers or children are gone."""
+
+    def owners_tags(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """The tags of those repositories that have one of these keys, by name."""
 
 
 class Place(Protocol):
@@ -168,6 +199,17 @@ class StateStore(Protocol):
 
     def remove(self, names: Sequence[str]) -> None:
         """Forget these; what is not there is no error."""
+
+
+class Journal(Protocol):
+    """What a run really did, line by line: each line is kept for good before the call returns."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, as the user would write it."""
+
+    def write(self, *events: Mapping[str, Any]) -> None:
+        """Add these lines. Raises `StateFailure` where they cannot be kept."""
 
 
 class World(Protocol):

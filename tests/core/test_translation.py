@@ -5,13 +5,14 @@ import json
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ecrsweep.core.decisions import Action
-from ecrsweep.core.images import OCI_INDEX, Image, Inventory
+from ecrsweep.core.images import OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.lifecycle import evaluate_lifecycle, parse_lifecycle_policy
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR, NewestPer, Order, Otherwise, Policy
-from ecrsweep.core.retention import decide
+from ecrsweep.core.retention import Evidence, decide
 from ecrsweep.core.translation import translate
 from tests.core.worlds import NOW, PLAIN, digest
 
@@ -24,7 +25,10 @@ TAGS = ("latest", "v1", "v1.2", "release-1", "pr-7", "r[1]", "prod", "a-b-c-d-e-
 
 @st.composite
 def repositories(draw: st.DrawFn, signed: bool) -> Inventory:
-    """Plain images and indexes of untagged images pushed before them; `signed`: and signatures by tag."""
+    """Plain images, archived or not, and indexes of untagged images that were pushed before them and never pulled alone.
+
+    `signed`: and signatures by tag.
+    """
     images: list[Image] = []
     edges: dict[str, tuple[str, ...]] = {}
     free = list(draw(st.permutations(TAGS)))
@@ -32,7 +36,7 @@ def repositories(draw: st.DrawFn, signed: bool) -> Inventory:
         age = draw(AGES)
         pulled = draw(st.none() | AGES.filter(lambda ago, age=age: ago <= age))  # type: ignore[misc]
         tags = tuple(free.pop() for _ in range(draw(st.integers(0, 2))) if free)
-        below = [image for image in images if not image.tags and image.pushed_at is not None and image.pushed_at <= NOW - age]
+        below = [image for image in images if not (image.tags or image.pulled_at) and (image.pushed_at or NOW) <= NOW - age]
         index = bool(below) and draw(st.booleans())
         image = Image(
             digest(number), tags, OCI_INDEX if index else PLAIN[0], pushed_at=NOW - age,
@@ -44,6 +48,14 @@ def repositories(draw: st.DrawFn, signed: bool) -> Inventory:
         if signed and draw(st.booleans()):
             signature = image.digest.replace(":", "-") + ".sig"
             images.append(Image(digest(100 + number), (signature,), PLAIN[1], pushed_at=NOW - draw(AGES)))
+    for number in range(draw(st.integers(0, 2))):
+        age = draw(AGES)
+        images.append(
+            Image(
+                digest(200 + number), (free.pop(),) if free and draw(st.booleans()) else (), PLAIN[0], status=Status.ARCHIVED,
+                pushed_at=NOW - age, archived_at=NOW - draw(AGES.filter(lambda ago, age=age: ago <= age)),  # type: ignore[misc]
+            )
+        )  # fmt: skip
     return Inventory(Repository(Registry("123456789012", "us-east-1"), "team/app"), tuple(images), edges)
 
 
@@ -59,12 +71,15 @@ policies = st.builds(
     used_within=st.none(),
     untagged_for=st.sampled_from([0.0, DAY, 14 * DAY]),
     grace=st.sampled_from([0.0, 0.0, HOUR, DAY]),
-    otherwise=st.sampled_from([Otherwise.DELETE, Otherwise.DELETE, Otherwise.DELETE, Otherwise.ARCHIVE, Otherwise.KEEP]),
+    otherwise=st.sampled_from([Otherwise.DELETE, Otherwise.DELETE, Otherwise.ARCHIVE, Otherwise.TRIAL, Otherwise.KEEP]),
+    trial_for=st.sampled_from([HOUR, 14 * DAY, 30 * DAY]),
 )  # fmt: skip
 
 
 @given(st.data(), policies)
 def test_aws_never_takes_what_the_policy_keeps(data: st.DataObject, policy: Policy) -> None:
+    if policy.otherwise is not Otherwise.TRIAL:
+        policy = replace(policy, delete_after_archived=data.draw(st.none() | st.sampled_from([0.0, 14 * DAY])))
     found = translate(policy)
     if not found.rules:
         event("not expressible")
@@ -72,10 +87,11 @@ def test_aws_never_takes_what_the_policy_keeps(data: st.DataObject, policy: Poli
     rules = parse_lifecycle_policy(json.dumps(found.document))
     counted = policy.newest > 0
     inventory = data.draw(repositories(signed=not counted))
-    kept = {decision.image.digest for decision in decide(inventory, {}, policy, NOW) if decision.action is Action.KEEP}
+    ours = {decision.image.digest: decision.action for decision in decide(inventory, Evidence(), policy, NOW)}
     taken = evaluate_lifecycle(rules, inventory.images, inventory.edges, NOW)
     event("takes something" if taken else "takes nothing")
-    assert not kept & taken.keys()
+    for image, what in taken.items():
+        assert ours[image] is (Action.DELETE if what.action == "expire" else Action.ARCHIVE)
 
 
 @given(policies, st.sets(st.sampled_from(["grace", "pulled_within", "pushed_within"])))
@@ -83,8 +99,12 @@ def test_whatever_is_written_aws_accepts_and_what_is_not_has_its_reason(policy: 
     found = translate(policy, ignoring)
     if found.rules:
         parse_lifecycle_policy(json.dumps(found.document))
-    assert len(found.left_alone) + ("untagged" in str(found.rules)) + ("['*']" in str(found.rules)) == 2
-    assert all(reasons for _, reasons in found.left_alone)
+    alone = dict(found.left_alone)
+    assert all(alone.values())
+    assert ("untagged" in str(found.rules)) is ("images without tags" not in alone)
+    assert ("['*']" in str(found.rules)) is ("images with tags" not in alone)
+    archived = policy.archived_for is not None and "archived images" not in alone
+    assert ("sinceImageTransitioned" in str(found.rules)) is archived
 
 
 def test_the_count_alone_becomes_a_rule_of_count_behind_what_protects() -> None:

@@ -80,7 +80,10 @@ def test_the_role_may_make_the_calls_that_the_code_makes_and_no_others() -> None
     for role, deletes in ((PLANNING.properties("Role"), False), (DELETING.properties("Role"), True)):
         found = {name: actions(document) for name, document in policies(role).items()}
         assert found.pop("function") == {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
-        assert found.pop("read") == (set(ecr.READ_ACTIONS) | set(session.ACTIONS) | of_sources) - WITHOUT_PERMISSION
+        assert (
+            found.pop("read")
+            == ({*ecr.READ_ACTIONS, *ecr.OWNERS_ACTIONS, *session.ACTIONS} | of_sources) - WITHOUT_PERMISSION
+        )
         assert found.pop("bucket") == set(bucket.ACTIONS)
         assert found == ({"delete": set(ecr.DELETE_ACTIONS)} if deletes else {})
 

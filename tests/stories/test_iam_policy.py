@@ -10,7 +10,7 @@ import pytest
 
 from ecrsweep.emulator import AwsError, Emulator, Request
 from ecrsweep.sources import OWN, chosen_sources, named_sources
-from ecrsweep.wiring.policies import BESIDES_PLAN, WITHOUT_PERMISSION
+from ecrsweep.wiring.policies import BESIDES_READING, WITHOUT_PERMISSION
 from tests.everything import FURNISHED, IN_USE, REPOSITORY, fill_ledger, furnish
 from tests.sources.test_cloudtrail import delivered
 from tests.support import ACCOUNT, ROOT, Cli, ago
@@ -51,7 +51,7 @@ class Witness:
     def actions(self) -> set[str]:
         """The IAM actions of all calls so far that need a permission."""
         called = {
-            f"{call.wire.signing_name if call.wire else call.service}:{call.operation}"
+            f"{call.wire.signing_name if call.wire else {'tagging': 'tag'}.get(call.service, call.service)}:{call.operation}"
             for call in self._aws.calls.log
             if call.service != "s3"
         }
@@ -241,7 +241,7 @@ def test_the_documentation_has_every_statement_and_every_flag(cli: Cli) -> None:
     documentation = (ROOT / "docs" / "iam.md").read_text()
     printed = [
         statement
-        for purpose in BESIDES_PLAN
+        for purpose in BESIDES_READING
         for statement in cli("iam-policy", "--for", purpose, "--bucket", "plans", *EVERY_SOURCE).json["Statement"]
     ]
     for statement in printed:

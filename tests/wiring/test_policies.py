@@ -12,13 +12,20 @@ from hypothesis import strategies as st
 from policy_sentry.querying.actions import get_action_data
 
 from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
-from ecrsweep.aws.ecr import DELETE_ACTIONS, GUARD_ACTIONS, PREVIEW_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import (
+    ARCHIVE_ACTIONS,
+    DELETE_ACTIONS,
+    GUARD_ACTIONS,
+    OWNERS_ACTIONS,
+    PREVIEW_ACTIONS,
+    READ_ACTIONS,
+)
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import About, Place, Source
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.policies import (
     ANYTHING,
-    BESIDES_PLAN,
+    BESIDES_READING,
     MANAGED_POLICY_LIMIT,
     RESOURCES,
     WITHOUT_PERMISSION,
@@ -33,7 +40,7 @@ from tests.support import ACCOUNT
 
 OWN_SOURCES: tuple[Source, ...] = tuple(make() for make in OWN.values())
 DECLARED = {
-    *READ_ACTIONS, *DELETE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
+    *READ_ACTIONS, *OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
     *(action for source in OWN_SOURCES for action in source.actions),
 }  # fmt: skip
 """Every action that the code says it needs."""
@@ -138,8 +145,9 @@ def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple
 @pytest.mark.parametrize(
     ("purpose", "more"),
     [
-        ("plan", ()),
-        ("apply", DELETE_ACTIONS),
+        ("plan", OWNERS_ACTIONS),
+        ("apply", (*OWNERS_ACTIONS, *DELETE_ACTIONS)),
+        ("archive", (*OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS)),
         ("guard", GUARD_ACTIONS),
         ("guard-preview", (*GUARD_ACTIONS, *PREVIEW_ACTIONS)),
     ],
@@ -147,12 +155,12 @@ def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple
 def test_it_is_all_that_the_code_says_it_needs_for_a_purpose_and_nothing_else(
     purpose: Purpose, more: tuple[str, ...]
 ) -> None:
-    others = {*DELETE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {*more}
+    others = {*OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {*more}
     assert actions(statements(purpose=purpose, bucket="plans")) == DECLARED - WITHOUT_PERMISSION - others
     assert actions(statements(purpose=purpose)) == DECLARED - WITHOUT_PERMISSION - others - {*BUCKET_ACTIONS}
 
 
-@pytest.mark.parametrize("purpose", BESIDES_PLAN)
+@pytest.mark.parametrize("purpose", BESIDES_READING)
 def test_names_of_statements_are_unique_and_everything_is_sorted(purpose: Purpose) -> None:
     wanted = Wanted(
         purpose=purpose, sources=OWN_SOURCES, regions=("us-east-1", "eu-west-1"), consumer_regions=("us-east-1",),
@@ -219,7 +227,7 @@ def test_sources_read_every_resource_of_a_type_so_that_naming_no_type_allows_no_
 @pytest.mark.parametrize(
     ("purpose", "regions"),
     # With more regions, or with a preview in so many, it is too long: the command says so.
-    [*((purpose, 1) for purpose in BESIDES_PLAN), ("plan", 8), ("apply", 8), ("guard", 8)],
+    [*((purpose, 1) for purpose in BESIDES_READING), ("plan", 8), ("apply", 8), ("guard", 8)],
 )
 def test_the_policy_for_every_source_fits_into_a_managed_policy(purpose: Purpose, regions: int) -> None:
     names = tuple(f"ap-northeast-{number}" for number in range(regions))
@@ -231,7 +239,7 @@ def test_the_policy_for_every_source_fits_into_a_managed_policy(purpose: Purpose
 
 
 def test_regions_may_be_asked_for_in_the_main_region_of_the_partition_too() -> None:
-    found = statements(regions=("cn-northwest-1",), partition="aws-cn")["FindRegions"]
+    found = statements(regions=("cn-northwest-1",), partition="aws-cn")["Find"]
     assert found["Condition"]["StringEquals"]["aws:RequestedRegion"] == ["cn-north-1", "cn-northwest-1"]
 
 

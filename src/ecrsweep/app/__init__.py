@@ -7,11 +7,12 @@ from ecrsweep.app.census import take_census
 from ecrsweep.app.guarding import GuardRun
 from ecrsweep.app.planning import PlanRun, apply, begin_apply, explain
 from ecrsweep.app.pulls import unexplained_pulls
-from ecrsweep.app.request import EVERYWHERE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
+from ecrsweep.app.request import EVERYWHERE, OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
 from ecrsweep.app.stocktaking import take_stock
 
 __all__ = [
     "EVERYWHERE",
+    "OWNERS_SOURCE",
     "REGIONS_SOURCE",
     "REGISTRY_SOURCE",
     "GuardRun",

@@ -33,12 +33,12 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     answers = list(world.each(lambda job: _ask(world, *job), asked))
     coverage += _judged(world, answers)
     if recalled is not None:
-        coverage = [*with_drops(coverage, recalled.counts, request.options), recalled.coverage]
+        coverage = [*with_drops(coverage, recalled.counts, request.options), recalled.coverage, *recalled.gaps]
     coverage += (entry for answer in answers for entry in answer.handed_on)
     marked = tuple(accepted(entry, scope) for entry in coverage)
     uses = tuple(use for answer in answers for use in answer.uses)
-    remembered = () if recalled is None else recalled.sightings
-    return Census(uses, tuple(sorted(marked, key=_coverage_order)), remembered)
+    ordered = tuple(sorted(marked, key=_coverage_order))
+    return Census(uses, ordered) if recalled is None else Census(uses, ordered, recalled.sightings, recalled.holds)
 
 
 class _Answer(msgspec.Struct, frozen=True):

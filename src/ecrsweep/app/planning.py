@@ -1,18 +1,22 @@
 """The story of a plan, and those that rest on its judgement: apply and explain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
 
-from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
+import msgspec
+
+from ecrsweep.app.request import OWNERS_SOURCE, Progress, Request, Stop, accepted, gaps_of, unread
 from ecrsweep.apply import Carrying
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.graph import build_graph
+from ecrsweep.core.holds import Holds, owners_keys, word_of_owner
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
-from ecrsweep.core.plan import PLAN_LIFE, Explanation, RepositoryPlan, Summary, plan_repository, run_limit
+from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import governing, matches_any
 from ecrsweep.core.uses import Census, Coverage, Sighting, Use, UseIndex
 from ecrsweep.ports import ImageStore, World
@@ -26,7 +30,9 @@ class PlanRun:
 
     def __init__(self, world: World, request: Request, census: Census, now: float) -> None:
         """`now` in seconds since the epoch: the moment that all decisions are made for."""
-        self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope)
+        self._holds = Holds((*request.holds, *census.holds), now)
+        holds = (*self._holds.current, *self._holds.expired)
+        self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope, holds)
         self.census = census
         self.index = UseIndex(census.uses, request.scope.aliases)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
@@ -37,7 +43,9 @@ class PlanRun:
         self._world = world
         self._request = request
         self._now = now
+        self._owners = _Owners(world, request)
         self._summary = Summary()
+        self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
         self._own_reads = 0
@@ -60,7 +68,8 @@ class PlanRun:
 
     def footer(self) -> Footer:
         """What is known when all repositories have been planned."""
-        coverage = self.census.coverage + tuple(accepted(entry, self._request.scope) for entry in self._failures)
+        failures = (accepted(entry, self._request.scope) for entry in (*self._owners.failures, *self._failures))
+        coverage = (*self.census.coverage, *failures)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
         limits = self._request.limits
         return Footer(
@@ -71,6 +80,7 @@ class PlanRun:
             foreign_uses=self.index.foreign,
             own_reads=self._own_reads,
             limited=self._limited,
+            missed=tuple(self._missed),
         )
 
     def _registry(self, store: ImageStore) -> Iterator[RepositoryPlan]:
@@ -105,6 +115,7 @@ class PlanRun:
         repository = inventory.repository
         policy = governing(self._request.policies, repository.name)
         within = None if policy is None else policy.used_within
+        owners = self._owners.of(repository.registry)
         return plan_repository(
             inventory,
             self.index.match(repository, inventory.images),
@@ -113,7 +124,9 @@ class PlanRun:
             remembered=used_recently(self._remembered[within], repository, inventory.images, within)
             if within
             else None,
-            census_gaps=self.census.gaps,
+            held=self._holds.on(repository, inventory.images),
+            whole=word_of_owner(owners.tags.get(repository.name, {}), policy),
+            census_gaps=(*self.census.gaps, *owners.gaps),
             limits=self._request.limits,
         )
 
@@ -138,11 +151,47 @@ class PlanRun:
 
     def _add(self, plan: RepositoryPlan) -> None:
         self._summary += plan.summary
+        self._missed += plan.missed
         self._unresolved += plan.unresolved
         self._seen += plan.seen
         self._own_reads += plan.own_reads
         self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
         self._failures += gaps_of(plan)
+
+
+class _OwnersWord(msgspec.Struct, frozen=True):
+    """The tags of the repositories of a registry that have some which count, and why they are not known, if so."""
+
+    tags: Mapping[str, Mapping[str, str]] = {}
+    gaps: tuple[Coverage, ...] = ()
+
+
+class _Owners:
+    """What the owners of repositories say by tags: asked once a registry."""
+
+    def __init__(self, world: World, request: Request) -> None:
+        """Nothing is asked yet."""
+        self._world = world
+        self._request = request
+        self._known: dict[Registry, _OwnersWord] = {}
+        self._asking = Lock()
+        self.failures: list[Coverage] = []
+
+    def of(self, registry: Registry) -> _OwnersWord:
+        """What is said in a registry. Where it cannot be read, that is a gap: any repository may be one to be left alone."""
+        with self._asking:
+            if registry not in self._known:
+                self._known[registry] = self._ask(registry)
+            return self._known[registry]
+
+    def _ask(self, registry: Registry) -> _OwnersWord:
+        store = self._world.image_store(registry.region)
+        try:
+            return _OwnersWord(store.owners_tags(owners_keys(self._request.policies)))
+        except AwsFailure as failure:
+            gap = unread(registry, failure, OWNERS_SOURCE)
+            self.failures.append(gap)
+            return _OwnersWord(gaps=() if accepted(gap, self._request.scope).accepted else (gap,))
 
 
 def begin_apply(world: World, saved: SavedPlan, run: PlanRun, say: Progress) -> Carrying:

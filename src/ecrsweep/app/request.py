@@ -21,6 +21,9 @@ REGISTRY_SOURCE: Final = "ecr"
 REGIONS_SOURCE: Final = "regions"
 """The word in coverage for the list of enabled regions, where that could not be read."""
 
+OWNERS_SOURCE: Final = "owners"
+"""The word in coverage for the tags of repositories, where these could not be read."""
+
 EVERYWHERE: Final = "all"
 """The region in coverage of what is asked once an account."""
 
@@ -66,10 +69,10 @@ def _names(word: str, entry: Coverage) -> bool:
     return named and account in {"", entry.account} and region in {"", entry.region}
 
 
-def unread(registry: Registry, failure: AwsFailure) -> Coverage:
+def unread(registry: Registry, failure: AwsFailure, source: str = REGISTRY_SOURCE) -> Coverage:
     """What could not be read of a registry, as an entry of the coverage."""
     return Coverage(
-        registry.account, registry.region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=str(failure),
+        registry.account, registry.region, source, CoverageStatus.FAILED, error=str(failure),
         action=failure.action,
     )  # fmt: skip
 

@@ -19,10 +19,13 @@ from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
 from ecrsweep.core.images import IMAGE_TYPES, INDEX_TYPES, Gap, Image, Inventory, Status
 from ecrsweep.core.manifests import Contents, read_manifest
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.ports import Deletion, Place
+from ecrsweep.ports import Deletion, Manifest, Place
 
 READ_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories")
+OWNERS_ACTIONS: Final = ("tag:GetResources",)
 DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
+ARCHIVE_ACTIONS: Final = ("ecr:UpdateImageStorageClass",)
+PUSH_ACTIONS: Final = ("ecr:PutImage",)
 GUARD_ACTIONS: Final = ("ecr:GetLifecyclePolicy",)
 PREVIEW_ACTIONS: Final = ("ecr:GetLifecyclePolicyPreview", "ecr:StartLifecyclePolicyPreview")
 
@@ -112,7 +115,74 @@ class EcrStore:
         answer = self._place.call("ecr", "batch_delete_image", **self._named(name), imageIds=_ids(digests))
         failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
         gone = {image.get("imageDigest") for image in answer.get("imageIds", [])}
-        return [_deletion(digest, failures.get(digest), digest in gone) for digest in digests]
+        request = _request_of(answer)
+        return [_deletion(digest, failures.get(digest), digest in gone, request) for digest in digests]
+
+    def untag(self, name: str, tags: Sequence[tuple[str, str]]) -> Sequence[Deletion]:
+        """Take at most 100 tags off (BatchDeleteImage), each from the digest that is named with it: one answer a tag.
+
+        A tag that names something else by now is refused by ECR (`ImageTagDoesNotMatchDigest`), one that is not there any
+        more counts as gone. ECR deletes an image with its last tag: the caller sees to it that another is there.
+        """
+        ids = [{"imageTag": tag, "imageDigest": digest} for tag, digest in tags]
+        answer = self._place.call("ecr", "batch_delete_image", **self._named(name), imageIds=ids)
+        failures = {failure.get("imageId", {}).get("imageTag"): failure for failure in answer.get("failures", [])}
+        gone = {image.get("imageTag") for image in answer.get("imageIds", [])}
+        request = _request_of(answer)
+        return [_deletion(digest, failures.get(tag), tag in gone, request, tag) for tag, digest in tags]
+
+    def archive(self, name: str, digest: str) -> Deletion:
+        """Move one image into the archive (UpdateImageStorageClass); there is no call for several. Raises `AwsFailure`."""
+        answer = self._move(name, digest, "ARCHIVE")
+        return Deletion(digest, request=_request_of(answer))
+
+    def restore(self, name: str, digest: str) -> str:
+        """Bring one image back from the archive (UpdateImageStorageClass); its state then. Raises `AwsFailure`."""
+        return str(self._move(name, digest, "STANDARD").get("imageStatus", ""))
+
+    def manifests(self, name: str, digests: Sequence[str]) -> Sequence[Manifest]:
+        """The manifests of at most 100 images (BatchGetImage), byte for byte. Noted as reads of our own. Raises `AwsFailure`."""
+        before = self.describe(name, digests)
+        reading = _Reading(self._place, self._cache, Repository(self.registry, name))
+        return reading.manifests([before[digest] for digest in digests if digest in before])
+
+    def push(self, name: str, manifest: Manifest, tag: str | None) -> None:
+        """Push a manifest back (PutImage). One that is there already is no failure. Raises `Missing` where its layers are gone."""
+        named = {"imageTag": tag} if tag is not None else {}
+        kind = {"imageManifestMediaType": manifest.media_type} if manifest.media_type else {}
+        try:
+            self._place.call(
+                "ecr", "put_image", **self._named(name), imageManifest=manifest.content, imageDigest=manifest.digest,
+                **named, **kind,
+            )  # fmt: skip
+        except AwsFailure as failure:
+            if code_of(failure) != "ImageAlreadyExistsException":
+                raise
+
+    def owners_tags(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """The tags of the repositories that have one of these keys, by name (GetResources of the tagging API). Raises `AwsFailure`."""
+        found: dict[str, dict[str, str]] = {}
+        for key in keys:
+            tagged = self._place.pages(
+                "resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList",
+                ResourceTypeFilters=["ecr:repository"], TagFilters=[{"Key": key}],
+            )  # fmt: skip
+            try:
+                for resource in tagged:
+                    name = resource["ResourceARN"].partition(":repository/")[2]
+                    found[name] = {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
+            except (KeyError, TypeError) as error:
+                action = "tag:GetResources"
+                raise Malformed(
+                    f"{action} told of tags in a way that is not known here: {error!r}", action=action
+                ) from error
+        return found
+
+    def _move(self, name: str, digest: str, target: str) -> dict[str, Any]:
+        return self._place.call(
+            "ecr", "update_image_storage_class", **self._named(name), imageId={"imageDigest": digest},
+            targetStorageClass=target,
+        )  # fmt: skip
 
     def _named(self, name: str) -> dict[str, Any]:
         return {"registryId": self.registry.account, "repositoryName": name}
@@ -172,22 +242,37 @@ class _Reading:
             found |= self._read(unread[start : start + BATCH])
         return found
 
+    def manifests(self, images: Sequence[Image]) -> list[Manifest]:
+        """The manifests of at most 100 images, as far as they can be read. Raises `AwsFailure`."""
+        active = [image for image in images if image.status == Status.ACTIVE]
+        found = self._get(active).get("images", []) if active else []
+        return [
+            Manifest(entry["imageId"]["imageDigest"], entry.get("imageManifestMediaType"), entry["imageManifest"])
+            for entry in found
+            if entry.get("imageManifest")
+        ]
+
     def _read(self, images: Sequence[Image]) -> dict[str, Contents]:
-        types = sorted({*_READABLE_TYPES, *(image.media_type for image in images if image.media_type)})
         try:
-            answer = self._place.call(
-                "ecr", "batch_get_image",
-                registryId=self._repository.registry.account, repositoryName=self._repository.name,
-                imageIds=_ids(image.digest for image in images), acceptedMediaTypes=types,
-            )  # fmt: skip
+            answer = self._get(images)
         except AwsFailure as failure:
             self.gaps.append(Gap(f"{self._repository.name}: {failure}", failure.action))
             return {}
         self.number += len(answer.get("images", ()))
-        self._note(images, answer)
         failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
         manifests = {entry["imageId"]["imageDigest"]: entry for entry in answer.get("images", [])}
         return self._understood(images, manifests, failures)
+
+    def _get(self, images: Sequence[Image]) -> dict[str, Any]:
+        """One BatchGetImage, noted as a read of our own. Raises `AwsFailure`."""
+        types = sorted({*_READABLE_TYPES, *(image.media_type for image in images if image.media_type)})
+        answer = self._place.call(
+            "ecr", "batch_get_image",
+            registryId=self._repository.registry.account, repositoryName=self._repository.name,
+            imageIds=_ids(image.digest for image in images), acceptedMediaTypes=types,
+        )  # fmt: skip
+        self._note(images, answer)
+        return answer
 
     def _understood(
         self, images: Sequence[Image], manifests: Mapping[str, Any], failures: Mapping[str | None, Any]
@@ -255,6 +340,7 @@ def _image(detail: Mapping[str, Any]) -> Image:
             subject=detail.get("subjectManifestDigest"),
             status=detail.get("imageStatus", Status.ACTIVE),
             archived_at=_seconds(detail.get("lastArchivedAt")),
+            activated_at=_seconds(detail.get("lastActivatedAt")),
         )
     except (KeyError, ValueError) as error:
         raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error
@@ -271,8 +357,24 @@ def _with_kind(image: Image, contents: Mapping[str, Contents]) -> Image:
     return msgspec.structs.replace(image, media_type=contents[image.digest].media_type or None)
 
 
-def _deletion(digest: str, failure: Mapping[str, Any] | None, gone: bool) -> Deletion:  # noqa: FBT001 - two facts of one answer
+def _request_of(answer: Mapping[str, Any]) -> str | None:
+    """AWS's word for a call, by which CloudTrail knows it."""
+    request = answer.get("ResponseMetadata", {}).get("RequestId")
+    return None if request is None else str(request)
+
+
+def _deletion(
+    digest: str,
+    failure: Mapping[str, Any] | None,
+    gone: bool,  # noqa: FBT001 - two facts of one answer
+    request: str | None,
+    tag: str | None = None,
+) -> Deletion:
     if failure is not None:
         code = str(failure.get("failureCode", "unknown"))
-        return Deletion(digest) if code == "ImageNotFound" else Deletion(digest, code, failure.get("failureReason"))
-    return Deletion(digest) if gone else Deletion(digest, "NoAnswer", "AWS named it neither as deleted nor as refused")
+        if code == "ImageNotFound":
+            return Deletion(digest, tag=tag, request=request)
+        return Deletion(digest, code, failure.get("failureReason"), tag, request)
+    if gone:
+        return Deletion(digest, tag=tag, request=request)
+    return Deletion(digest, "NoAnswer", "AWS named it neither as deleted nor as refused", tag, request)

@@ -34,7 +34,7 @@ ACTIONS: Final = ("ec2:DescribeRegions", "sts:GetCallerIdentity")
 """What finding out account and regions needs of IAM."""
 
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
-_GRANTED_AS: Final = {"s3:ListObjectsV2": "s3:ListBucket"}
+_GRANTED_AS: Final = {"s3:ListObjectsV2": "s3:ListBucket", "tagging:GetResources": "tag:GetResources"}
 _SIDE_BY_SIDE: Final = 16
 _INSIDE_A_PLACE: Final = 4
 _ATTEMPTS: Final = 5

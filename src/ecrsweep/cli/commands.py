@@ -92,7 +92,7 @@ _retention = _all_of(
 )  # fmt: skip
 _permissions = _all_of(
     _config,
-    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "guard", "guard-preview"]), default="plan",
+    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "guard", "guard-preview"]), default="plan",
                  show_default=True, help="What the identity shall be able to do."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable. Default: any."),
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",

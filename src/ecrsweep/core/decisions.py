@@ -19,6 +19,8 @@ class Action(StrEnum):
     ARCHIVE = "archive"
     DELETE = "delete"
     HOLD = "hold"
+    UNTAG = "untag"
+    """It stays, and some of its tags go."""
 
 
 class Code(StrEnum):
@@ -48,6 +50,12 @@ class Code(StrEnum):
     TRIAL_PASSED = "trial_passed"
 
 
+GOING: Final = frozenset({Action.DELETE, Action.ARCHIVE})
+"""What takes an image out of reach."""
+
+CHANGING: Final = GOING | {Action.UNTAG}
+"""What apply has something to do for."""
+
 HOLDING: Final = frozenset({Code.COVERAGE_GAP, Code.LIMIT, Code.CHANGED})
 LETTING_GO: Final = frozenset({Code.NOT_KEPT, Code.CHILD_OF_DELETED, Code.REFERRER_OF_DELETED, Code.TRIAL_PASSED})
 KEEPING: Final = frozenset(Code) - HOLDING - LETTING_GO
@@ -63,7 +71,7 @@ EXPLANATIONS: Final[dict[Code, str]] = {
     Code.HELD_BY_OWNER: "the owner of the repository or image holds it",
     Code.KEPT_BY_POLICY: "the policy keeps what it does not name",
     Code.UNKNOWN_ARTIFACT: "its kind is not known here, so nothing can be said about its use",
-    Code.ARCHIVED: "it is archived, and no policy says that archived images go",
+    Code.ARCHIVED: "it is archived, and its time there is not over, or no policy says that archived images go",
     Code.NOT_GOVERNED: "no policy governs its repository",
     Code.PARENT_OF_KEPT: "it contains an image that is kept in its own right, or has a referrer that is",
     Code.CHILD_OF_KEPT: "an index that is kept contains it",
@@ -88,11 +96,20 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What shall happen to one image, and every reason for it. There is always at least one."""
+    """What shall happen to one image, and every reason for it. There is always at least one.
+
+    `untag` are the tags that go where the action is to untag: never the last one, which would take the image along.
+    """
 
     image: Image
     action: Action
     reasons: tuple[Reason, ...]
+    untag: tuple[str, ...] = ()
+
+    @property
+    def stays(self) -> bool:
+        """True where the image is kept, whatever becomes of its tags."""
+        return self.action in {Action.KEEP, Action.UNTAG}
 
 
 def in_order(reasons: list[Reason]) -> tuple[Reason, ...]:

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ecrsweep.core.decisions import Action, Decision, Reason
+from ecrsweep.core.decisions import CHANGING, Action, Decision, Reason
 from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreadable
-from ecrsweep.core.images import Kind
+from ecrsweep.core.holds import Hold
+from ecrsweep.core.images import Kind, Status
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.plan import RepositoryPlan, Summary
+from ecrsweep.core.plan import Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import DURATIONS, Limits, Policy, format_duration, parse_duration
 from ecrsweep.core.times import parse_rfc3339, rfc3339
 from ecrsweep.core.uses import Coverage, Use
@@ -54,6 +55,7 @@ class Header(msgspec.Struct, frozen=True):
     tool_version: str
     policies: tuple[Policy, ...]
     scope: Scope
+    holds: tuple[Hold, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The header as JSON-able data."""
@@ -64,6 +66,7 @@ class Header(msgspec.Struct, frozen=True):
             "tool_version": self.tool_version,
             "policy": [policy_document(policy) for policy in self.policies],
             "scope": msgspec.to_builtins(self.scope),
+            **({"holds": [hold.document() for hold in self.holds]} if self.holds else {}),
         }
 
 
@@ -78,6 +81,8 @@ class Footer(msgspec.Struct, frozen=True):
     own_reads: int = 0
     limited: bool = False
     """True where a limit holds a repository."""
+    missed: tuple[Missed, ...] = ()
+    """The images that something uses and that are archived."""
 
     def document(self) -> dict[str, Any]:
         """The footer as JSON-able data, without the number of lines and the digest."""
@@ -88,6 +93,7 @@ class Footer(msgspec.Struct, frozen=True):
             "verdict": msgspec.to_builtins(self.verdict),
             "foreign_uses": self.foreign_uses,
             "indexes_last_read_by_ourselves": self.own_reads,
+            **({"archived_in_use": [missed_document(image) for image in self.missed]} if self.missed else {}),
         }
 
 
@@ -98,8 +104,8 @@ class PlannedReason(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class PlannedImage(msgspec.Struct, frozen=True):
-    """A decision as it stands in a document. Times are RFC 3339."""
+class PlannedImage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A decision as it stands in a document. Times are RFC 3339. `untag` stands only where tags go, `state` where it is not ACTIVE."""
 
     account: str
     region: str
@@ -113,6 +119,8 @@ class PlannedImage(msgspec.Struct, frozen=True):
     size_bytes: int
     action: Action
     reasons: tuple[PlannedReason, ...]
+    untag: tuple[str, ...] = ()
+    state: str = Status.ACTIVE.value
 
     @property
     def place(self) -> Repository:
@@ -121,7 +129,7 @@ class PlannedImage(msgspec.Struct, frozen=True):
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
-    """A plan read back: its header, the images that it lets go, and what its footer says of the whole."""
+    """A plan read back: its header, the images that it changes, and what its footer says of the whole."""
 
     header: Header
     going: tuple[PlannedImage, ...]
@@ -145,6 +153,8 @@ def planned(repository: Repository, decision: Decision) -> PlannedImage:
         size_bytes=image.size_bytes,
         action=decision.action,
         reasons=tuple(PlannedReason(reason.code.value, reason.detail) for reason in decision.reasons),
+        untag=decision.untag,
+        state=str(image.status),
     )
 
 
@@ -171,6 +181,19 @@ def coverage_document(entry: Coverage) -> dict[str, Any]:
 def unresolved_document(use: Use) -> dict[str, str]:
     """A use whose image is gone, as JSON-able data."""
     return {"reference": use.image, "workload": use.described, "source": use.source}
+
+
+def missed_document(image: Missed) -> dict[str, Any]:
+    """An image in use that is archived, as JSON-able data."""
+    return {
+        "account": image.repository.registry.account,
+        "region": image.repository.registry.region,
+        "repository": image.repository.name,
+        "digest": image.digest,
+        "tags": list(image.tags),
+        "state": image.state,
+        "used_by": list(image.used_by),
+    }
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
@@ -227,7 +250,7 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
                 header = _read_header(pending)
             else:
                 row = _decoded(decode, pending, count)
-                if row.action in {Action.DELETE, Action.ARCHIVE}:
+                if row.action in CHANGING:
                     going.append(row)
         pending = line
         count += 1

@@ -58,6 +58,8 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     subject: str | None = None
     status: str = Status.ACTIVE
     archived_at: float | None = None
+    activated_at: float | None = None
+    """When it last came back from the archive."""
 
     @property
     def kind(self) -> Kind:
@@ -76,7 +78,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     @property
     def refers_by_tag_alone(self) -> bool:
         """True where every tag is of the form `sha256-<hex>...`: a tag of another form makes it an image of its own."""
-        return bool(self.tags) and all(_REFERRER_TAG.match(tag) for tag in self.tags)
+        return bool(self.tags) and all(names_a_subject(tag) for tag in self.tags)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -84,6 +86,11 @@ class Image(msgspec.Struct, frozen=True, gc=False):
         found = [self.subject] if self.subject is not None else []
         found += [f"sha256:{named[1]}" for tag in self.tags if (named := _REFERRER_TAG.match(tag))]
         return tuple(dict.fromkeys(found))
+
+
+def names_a_subject(tag: str) -> bool:
+    """True for a tag of the form `sha256-<hex>...`, under which a signature, SBOM or attestation is filed."""
+    return _REFERRER_TAG.match(tag) is not None
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ import msgspec
 
 from ecrsweep.core.counts import Count
 from ecrsweep.core.decisions import Code, Reason
+from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Image
 from ecrsweep.core.names import (
     AliasReference,
@@ -42,11 +43,14 @@ _Key = tuple[str, str, str, str, str]
 
 
 class Recollection(msgspec.Struct, frozen=True):
-    """What was found of earlier runs when this one began: sightings, accepted counts, and how the reading went."""
+    """What was found of earlier runs when this one began: sightings, accepted counts, holds, and how the reading went."""
 
     coverage: Coverage
     sightings: tuple[Sighting, ...] = ()
     counts: tuple[Count, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    gaps: tuple[Coverage, ...] = ()
+    """What of it could not be read although something may be held by it."""
 
 
 class Lines(msgspec.Struct, frozen=True):

@@ -154,6 +154,11 @@ def parse_own_reference(text: str, registry: Registry) -> EcrReference:
             raise BadName(f"{_about(text)}: not an image of a private ECR registry")
 
 
+def is_digest(text: str) -> bool:
+    """True for a whole sha256 digest, and nothing besides."""
+    return _EMBEDDED_DIGEST.fullmatch(text) is not None
+
+
 def private_registry(host: str) -> Registry | None:
     """The registry that a host name stands for, in any partition, FIPS or dual-stack; None where it is none."""
     found = _PRIVATE_HOST.fullmatch(host.lower())

@@ -4,17 +4,17 @@ Gates turn what would go into what is held: a source or manifest that could not 
 than its owner expects, a world that changed since. They never touch what is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from ecrsweep.core.decisions import Action, Code, Decision, Reason
-from ecrsweep.core.images import Gap, Inventory
+from ecrsweep.core.decisions import GOING, Action, Code, Decision, Reason
+from ecrsweep.core.images import Gap, Inventory, Status
 from ecrsweep.core.ledger import merged, seen_in
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY, Limits, Policy
-from ecrsweep.core.retention import decide
+from ecrsweep.core.retention import Evidence, decide
 from ecrsweep.core.uses import Coverage, Matched, Sighting, Use
 
 PLAN_LIFE: Final = DAY
@@ -22,7 +22,10 @@ PLAN_LIFE: Final = DAY
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Counts of images by action. Bytes are an upper bound: layers are shared, an index has its largest child's size."""
+    """Counts of images by action. Bytes are an upper bound: layers are shared, an index has its largest child's size.
+
+    `untag` counts images that stay and lose tags; they are not counted as kept besides.
+    """
 
     repositories: int = 0
     images: int = 0
@@ -31,10 +34,27 @@ class Summary(msgspec.Struct, frozen=True):
     delete: int = 0
     hold: int = 0
     delete_bytes_upper_bound: int = 0
+    untag: int = 0
+    archive_bytes_upper_bound: int = 0
+
+    @property
+    def going(self) -> int:
+        """Images that will be out of reach."""
+        return self.delete + self.archive
 
     def __add__(self, other: "Summary") -> "Summary":
         """Field by field."""
         return Summary(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """An image that cannot be pulled, because it is archived, although something uses it."""
+
+    repository: Repository
+    digest: str
+    tags: tuple[str, ...]
+    state: str
+    used_by: tuple[str, ...]
 
 
 class RepositoryPlan(msgspec.Struct, frozen=True):
@@ -51,14 +71,24 @@ class RepositoryPlan(msgspec.Struct, frozen=True):
     seen: tuple[Sighting, ...] = ()
 
     @property
+    def missed(self) -> Iterator[Missed]:
+        """The images that something uses and nobody can pull."""
+        for decision in self.decisions:
+            image = decision.image
+            if image.status != Status.ACTIVE:
+                users = tuple(reason.detail for reason in decision.reasons if reason.code is Code.IN_USE)
+                if users:
+                    yield Missed(self.repository, image.digest, image.tags, str(image.status), users)
+
+    @property
     def summary(self) -> Summary:
         """Counts of these decisions."""
         counts = dict.fromkeys(Action, 0)
-        freed = 0
+        sizes = dict.fromkeys(GOING, 0)
         for decision in self.decisions:
             counts[decision.action] += 1
-            if decision.action is Action.DELETE:
-                freed += decision.image.size_bytes
+            if decision.action in GOING:
+                sizes[decision.action] += decision.image.size_bytes
         return Summary(
             repositories=1,
             images=len(self.decisions),
@@ -66,7 +96,9 @@ class RepositoryPlan(msgspec.Struct, frozen=True):
             archive=counts[Action.ARCHIVE],
             delete=counts[Action.DELETE],
             hold=counts[Action.HOLD],
-            delete_bytes_upper_bound=freed,
+            delete_bytes_upper_bound=sizes[Action.DELETE],
+            untag=counts[Action.UNTAG],
+            archive_bytes_upper_bound=sizes[Action.ARCHIVE],
         )
 
 
@@ -89,21 +121,24 @@ def plan_repository(
     now: float,
     *,
     remembered: Mapping[str, Reason] | None = None,
+    held: Mapping[str, Sequence[Reason]] | None = None,
+    whole: Reason | None = None,
     census_gaps: Sequence[Coverage] = (),
     limits: Limits | None = None,
 ) -> RepositoryPlan:
     """One decision for every image of the inventory.
 
     `policy` None: nobody governs the repository, all is kept. `now` in seconds since the epoch. `remembered` are the
-    reasons that earlier runs left, by digest.
+    reasons that earlier runs left, `held` those of owners, by digest; `whole` is why nothing of it is to be touched.
     `limits` None: none are asked, or they are overridden.
     """
-    decisions = decide(inventory, matched.reasons, policy, now, remembered)
-    held = _gap(census_gaps, inventory.gaps)
-    if held is None and limits is not None:
-        held = _repository_limit(decisions, limits)
-    if held is not None:
-        decisions = [hold(decision, held) for decision in decisions]
+    evidence = Evidence(matched.reasons, remembered or {}, held or {}, frozenset(matched.named), whole)
+    decisions = decide(inventory, evidence, policy, now)
+    gate = _gap(census_gaps, inventory.gaps)
+    if gate is None and limits is not None:
+        gate = _repository_limit(decisions, limits)
+    if gate is not None:
+        decisions = [hold(decision, gate) for decision in decisions]
     return RepositoryPlan(
         inventory.repository,
         tuple(decisions),
@@ -115,7 +150,7 @@ def plan_repository(
 
 
 def hold(decision: Decision, reason: Reason) -> Decision:
-    """The decision held back where it would have let the image go; what is kept anyway stays kept."""
+    """The decision held back where it would have changed something; what is kept anyway stays kept."""
     if decision.action is Action.KEEP:
         return decision
     return Decision(decision.image, Action.HOLD, (reason,))
@@ -123,10 +158,11 @@ def hold(decision: Decision, reason: Reason) -> Decision:
 
 def run_limit(limits: Limits, summary: Summary) -> Reason | None:
     """Why the whole run is held by a limit; None where it is not."""
-    if limits.max_images is not None and summary.delete > limits.max_images:
-        return Reason(Code.LIMIT, f"{summary.delete} images would go, the limit is {limits.max_images}")
-    if limits.max_bytes is not None and summary.delete_bytes_upper_bound > limits.max_bytes:
-        found = f"up to {summary.delete_bytes_upper_bound} bytes would go"
+    if limits.max_images is not None and summary.going > limits.max_images:
+        return Reason(Code.LIMIT, f"{summary.going} images would go, the limit is {limits.max_images}")
+    size = summary.delete_bytes_upper_bound + summary.archive_bytes_upper_bound
+    if limits.max_bytes is not None and size > limits.max_bytes:
+        found = f"up to {size} bytes would go"
         return Reason(Code.LIMIT, f"{found}, the limit is {limits.max_bytes}")
     return None
 
@@ -140,7 +176,7 @@ def _gap(census: Sequence[Coverage], inventory: Sequence[Gap]) -> Reason | None:
 
 
 def _repository_limit(decisions: Sequence[Decision], limits: Limits) -> Reason | None:
-    going = sum(decision.action is not Action.KEEP for decision in decisions)
+    going = sum(decision.action in GOING for decision in decisions)
     if limits.max_fraction is None or len(decisions) <= limits.fraction_from:
         return None
     if going <= limits.max_fraction * len(decisions):

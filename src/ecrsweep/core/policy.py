@@ -62,6 +62,11 @@ class NewestPer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not _regex(self.pattern).groupindex:
             raise BadInput(f'"{self.pattern}" has no named group: accepted is such as ^(?P<branch>main|release)-')
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its groups, in the order in which `group_of` tells them."""
+        return tuple(_regex(self.pattern).groupindex)
+
     def group_of(self, tag: str) -> tuple[str | None, ...] | None:
         """What the named groups say of a tag; None where the pattern is not found in it."""
         found = _regex(self.pattern).search(tag)

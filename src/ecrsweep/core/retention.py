@@ -2,73 +2,102 @@
 
 A pure function of the images, their graph, the uses that mean them, a policy and a moment. First each
 image's own reasons; then keeping flows up from what speaks for its parents, and down to all that belongs
-to what is kept. The rules are explained to users in docs/retention.md.
+to what is kept; what is left departs as the policy says. The rules are explained to users in docs/retention.md.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from ecrsweep.core.decisions import Action, Code, Decision, Reason, in_order
+from ecrsweep.core.departure import action_for, archived_reason, depart, time_is_over
 from ecrsweep.core.graph import Graph, build_graph, reached
 from ecrsweep.core.images import Image, Inventory, Kind, Status
-from ecrsweep.core.policy import Policy, format_duration
+from ecrsweep.core.policy import Order, Policy, format_duration
+from ecrsweep.core.ranking import Standing, newest_first, stand
 from ecrsweep.core.times import rfc3339
+from ecrsweep.core.untagging import tags_to_go
 
-# In use, now or as an earlier run saw it, or protected: speaks for what contains the image and, from a referrer, for its subject too.
-_STRONG = frozenset({Code.IN_USE, Code.USED_RECENTLY, Code.PROTECTED_TAG})
+# In use, now or as an earlier run saw it, held or protected: speaks for what contains the image and, from a referrer, for its subject too.
+_STRONG: Final = frozenset({Code.IN_USE, Code.USED_RECENTLY, Code.PROTECTED_TAG, Code.HELD_BY_OWNER})
 # Pushed or pulled: speaks for what contains the image. From a referrer it speaks for nobody.
-_WEAK = frozenset({Code.PULLED_RECENTLY, Code.PUSHED_RECENTLY, Code.UNTAGGED_GRACE})
+_WEAK: Final = frozenset({Code.PULLED_RECENTLY, Code.PUSHED_RECENTLY, Code.UNTAGGED_GRACE})
 
 _Reasons = dict[str, list[Reason]]
 
 
+class Evidence(msgspec.Struct, frozen=True):
+    """What is known of the images of one repository besides the images themselves, by digest.
+
+    `in_use` are the reasons that uses give, `remembered` those that earlier runs left, `held` those of the owners.
+    `named` are the tags that some use names. `whole` keeps everything: why nothing of the repository is to be touched.
+    """
+
+    in_use: Mapping[str, Sequence[Reason]] = {}
+    remembered: Mapping[str, Reason] = {}
+    held: Mapping[str, Sequence[Reason]] = {}
+    named: frozenset[str] = frozenset()
+    whole: Reason | None = None
+
+
 class _Context(msgspec.Struct, frozen=True):
-    """Which images stand in tagged artifacts, in untagged ones, in none (circles), and the tagged artifacts by rank."""
+    """Which images stand in tagged artifacts, in untagged ones, in none (circles), and where the tagged artifacts stand."""
 
     in_tagged: set[str]
     in_untagged: set[str]
     circular: set[str]
-    ranking: dict[str, int]
+    standing: Standing
 
 
-def decide(
-    inventory: Inventory,
-    in_use: Mapping[str, Sequence[Reason]],
-    policy: Policy | None,
-    now: float,
-    remembered: Mapping[str, Reason] | None = None,
-) -> list[Decision]:
+def decide(inventory: Inventory, evidence: Evidence, policy: Policy | None, now: float) -> list[Decision]:
     """What evidence and policy say of every image, newest push first, equal times by digest.
 
-    `in_use` are the reasons that uses give, by digest, `remembered` those that earlier runs left. They are told of what is
-    not in use now: a plan and the next one, which remembers it, read the same. `policy` None: nobody governs the
-    repository. `now` in seconds since the epoch. Linear in images, tags and edges, but for the sort.
+    What earlier runs left is told of what is not in use now: a plan and the next one, which remembers it, read the same.
+    `policy` None: nobody governs the repository. `now` in seconds since the epoch. Linear in images, tags and edges, but
+    for the sort.
     """
     graph = build_graph(inventory.images, inventory.edges)
-    context = _context(graph)
-    own: _Reasons = defaultdict(list, {digest: list(reasons) for digest, reasons in in_use.items()})
-    for digest, reason in (remembered or {}).items():
-        if digest not in in_use:
-            own[digest].append(reason)
-    _add_own(graph, context, policy, now, own)
+    context = _context(graph, policy)
+    own = _own_reasons(graph, context, evidence, policy, now)
     _flow_up(graph, own)
+    waiting: dict[str, Reason] = {}
+    if policy is not None:
+        kept = reached(list(own), graph.under)
+        departure = depart(graph, [digest for digest in graph.images if digest not in kept], policy, now)
+        for digest, reason in departure.binding.items():
+            own[digest].append(reason)
+        waiting = departure.waiting
     _flow_down(graph, own)
+    for digest, reason in waiting.items():
+        own[digest].append(reason)
+    named = evidence.named | context.standing.speaking
     return [
-        Decision(image, Action.KEEP, in_order(own[image.digest]))
+        _staying(image, own[image.digest], policy, named, now, whole=evidence.whole is not None)
         if image.digest in own
-        else Decision(image, Action.DELETE, in_order(list(_departing(graph, context, policy, image))))
-        for image in sorted(inventory.images, key=_newest_first)
+        else _going(graph, context, policy, image, own)
+        for image in sorted(inventory.images, key=newest_first)
     ]
 
 
-def _newest_first(image: Image) -> tuple[float, str]:
-    """An image whose push time nobody tells counts as the newest."""
-    return (float("-inf") if image.pushed_at is None else -image.pushed_at, image.digest)
+def _staying(
+    image: Image, reasons: list[Reason], policy: Policy | None, named: frozenset[str], now: float, *, whole: bool
+) -> Decision:
+    """What stays; with tags to take off where the policy says so, and nobody holds the whole repository."""
+    if image.status != Status.ACTIVE and all(reason.code is not Code.ARCHIVED for reason in reasons):
+        reasons = [*reasons, archived_reason(image, policy)]
+    tags = () if policy is None or whole else tags_to_go(image, policy, named, now)
+    return Decision(image, Action.UNTAG if tags else Action.KEEP, in_order(reasons), tags)
 
 
-def _context(graph: Graph) -> _Context:
+def _going(graph: Graph, context: _Context, policy: Policy | None, image: Image, own: _Reasons) -> Decision:
+    """What nothing keeps. Where nobody governs, everything is kept, so there is a policy."""
+    assert policy is not None  # noqa: S101 - said above
+    return Decision(image, action_for(image, policy), in_order(list(_departing(graph, context, policy, image, own))))
+
+
+def _context(graph: Graph, policy: Policy | None) -> _Context:
     speaking = (
         image.digest
         for image in graph.images.values()
@@ -76,31 +105,42 @@ def _context(graph: Graph) -> _Context:
     )
     roots = set(graph.roots)
     tagged = reached(speaking, graph.parents_of) & roots
-    ranked = sorted((graph.images[digest] for digest in tagged), key=_newest_first)
-    slots = (image.digest for image in ranked if image.status != Status.ARCHIVED)
     return _Context(
         in_tagged=reached(tagged, graph.children_of),
         in_untagged=reached(roots - tagged, graph.children_of),
         circular=graph.images.keys() - reached(roots, graph.under),
-        ranking={digest: rank for rank, digest in enumerate(slots, start=1)},
+        standing=stand(graph, tagged, policy),
     )
 
 
-def _add_own(graph: Graph, context: _Context, policy: Policy | None, now: float, own: _Reasons) -> None:
+def _own_reasons(graph: Graph, context: _Context, evidence: Evidence, policy: Policy | None, now: float) -> _Reasons:
     """What speaks for each image by itself, without its neighbours."""
+    own: _Reasons = defaultdict(list, {digest: list(reasons) for digest, reasons in evidence.in_use.items()})
+    for digest, reason in evidence.remembered.items():
+        if digest not in evidence.in_use:
+            own[digest].append(reason)
+    for digest, held in evidence.held.items():
+        own[digest] += held
     for digest, image in graph.images.items():
+        found = [] if evidence.whole is None else [evidence.whole]
         if policy is None:
-            own[digest].append(Reason(Code.NOT_GOVERNED))
-            continue
-        found = list(_by_rule(image, policy, now))
-        if digest not in graph.attached:
-            found += _by_last_use(image, policy, now, context)
-        if context.ranking.get(digest, policy.newest + 1) <= policy.newest:
-            found.append(Reason(Code.NEWEST, f"{context.ranking[digest]} of the newest {policy.newest}"))
-        if digest in context.circular:
-            found.append(Reason(Code.UNKNOWN_ARTIFACT, "its manifests contain each other"))
+            found.append(Reason(Code.NOT_GOVERNED))
+        else:
+            found += _by_policy(graph, context, image, policy, now)
         if found:
-            own[digest] += found
+            own[digest] += dict.fromkeys(found)
+    return own
+
+
+def _by_policy(graph: Graph, context: _Context, image: Image, policy: Policy, now: float) -> Iterator[Reason]:
+    """The criteria of the policy that hold for an image."""
+    yield from _by_rule(image, policy, now)
+    if image.digest not in graph.attached:
+        yield from _by_last_use(image, policy, now, context)
+    for place in context.standing.places.get(image.digest, ()):
+        yield Reason(Code.NEWEST, place.described)
+    if image.digest in context.circular:
+        yield Reason(Code.UNKNOWN_ARTIFACT, "its manifests contain each other")
 
 
 def _by_rule(image: Image, policy: Policy, now: float) -> Iterator[Reason]:
@@ -115,8 +155,8 @@ def _by_rule(image: Image, policy: Policy, now: float) -> Iterator[Reason]:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within the grace of {format_duration(policy.grace)}")
     if image.kind is Kind.UNKNOWN:
         yield Reason(Code.UNKNOWN_ARTIFACT, image.media_type or "no media type")
-    if image.status != Status.ACTIVE:
-        yield Reason(Code.ARCHIVED, f"its state is {image.status}")
+    if image.activated_at is not None and now - image.activated_at <= policy.grace:
+        yield Reason(Code.PUSHED_RECENTLY, _restored(image, policy.grace))
 
 
 def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) -> Iterator[Reason]:
@@ -130,6 +170,8 @@ def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) ->
     elif tagged and policy.pulled_within and age <= policy.pulled_within:
         limit = format_duration(policy.pulled_within)
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)} and not pulled since, within {limit}")
+    if policy.pulled_within and image.activated_at is not None and now - image.activated_at <= policy.pulled_within:
+        yield Reason(Code.PUSHED_RECENTLY, _restored(image, policy.pulled_within))
     if policy.pushed_within and age <= policy.pushed_within:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within {format_duration(policy.pushed_within)}")
     if (free or image.digest in context.in_untagged) and age <= policy.untagged_for:
@@ -138,6 +180,12 @@ def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) ->
 
 def _pushed(image: Image) -> str:
     return "push time unknown" if image.pushed_at is None else f"pushed {rfc3339(image.pushed_at)}"
+
+
+def _restored(image: Image, within: float) -> str:
+    """Somebody wanted it back: that counts as a push does."""
+    since = "" if image.activated_at is None else f" {rfc3339(image.activated_at)}"
+    return f"restored from the archive{since}, within {format_duration(within)}"
 
 
 def _flow_up(graph: Graph, own: _Reasons) -> None:
@@ -167,20 +215,24 @@ def _flow_down(graph: Graph, own: _Reasons) -> None:
             own[referrer].append(Reason(Code.REFERRER_OF_KEPT, digest))
 
 
-def _departing(graph: Graph, context: _Context, policy: Policy | None, image: Image) -> Iterator[Reason]:
+def _departing(graph: Graph, context: _Context, policy: Policy, image: Image, own: _Reasons) -> Iterator[Reason]:
     """Why an image goes that nothing keeps: as the head of its artifact, or with what it belongs to."""
-    for parent in graph.parents_of(image.digest):
-        yield Reason(Code.CHILD_OF_DELETED, parent)
-    if image.digest in graph.attached:
-        for subject in graph.subjects_of(image.digest):
-            yield Reason(Code.REFERRER_OF_DELETED, subject)
-    if image.digest in graph.parents or image.digest in graph.attached or policy is None:
-        return
-    pulled = "never pulled" if image.pulled_at is None else f"last pulled {rfc3339(image.pulled_at)}"
-    yield Reason(Code.NOT_KEPT, f"{_standing(graph, context, image)}, {_pushed(image)}, {pulled}")
+    parents = graph.parents_of(image.digest)
+    subjects = graph.subjects_of(image.digest) if image.digest in graph.attached else ()
+    yield from (Reason(Code.CHILD_OF_DELETED, parent) for parent in parents if parent not in own)
+    yield from (Reason(Code.REFERRER_OF_DELETED, subject) for subject in subjects if subject not in own)
+    over = list(time_is_over(image, policy))
+    yield from over
+    if any(upper in own for upper in (*parents, *subjects)):
+        yield Reason(Code.NOT_KEPT, "what it belongs to is in the archive already")
+    elif not (parents or subjects or over):
+        pulled = "never pulled" if image.pulled_at is None else f"last pulled {rfc3339(image.pulled_at)}"
+        yield Reason(Code.NOT_KEPT, f"{_standing(graph, context, policy, image)}, {_pushed(image)}, {pulled}")
 
 
-def _standing(graph: Graph, context: _Context, image: Image) -> str:
-    if image.digest in context.ranking:
-        return f"{context.ranking[image.digest]} of {len(context.ranking)} tagged artifacts by push time"
+def _standing(graph: Graph, context: _Context, policy: Policy, image: Image) -> str:
+    ranking = context.standing.ranking
+    if image.digest in ranking:
+        by = "push time" if policy.order is Order.PUSHED else "version"
+        return f"{ranking[image.digest]} of {len(ranking)} tagged artifacts by {by}"
     return "its subject is gone" if image.digest in graph.orphans else "untagged"

@@ -181,7 +181,7 @@ def _lost(policy: Policy, given_up: Sequence[str]) -> Iterator[str]:
         yield f"used_within: {format_duration(policy.used_within)}: AWS remembers no uses"
     yield (
         "AWS looks at images, not at artifacts: what an index contains goes with it, but a signature or SBOM with a subject is an "
-        "image without tags, a tag on a part of an index does not keep the index, and each counts among the newest"
+        "image without tags, a tag or a pull of a part of an index does not keep the index, and each counts among the newest"
     )
     yield "manifests of a kind that is not known are taken like any other"
     if policy.otherwise is Otherwise.TRIAL:

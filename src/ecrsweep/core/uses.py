@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ecrsweep.core.decisions import Code, Reason
+from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Image
 from ecrsweep.core.names import (
     AliasReference,
@@ -144,11 +145,12 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 class Census(msgspec.Struct, frozen=True):
-    """All uses that were found, what was asked, and what earlier runs saw."""
+    """All uses that were found, what was asked, and what earlier runs saw and held."""
 
     uses: tuple[Use, ...] = ()
     coverage: tuple[Coverage, ...] = ()
     remembered: tuple[Sighting, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
     @property
     def gaps(self) -> tuple[Coverage, ...]:
@@ -173,10 +175,11 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class Matched(msgspec.Struct, frozen=True):
-    """The uses that mean images of one repository, by digest, and the uses that find no image."""
+    """The uses that mean images of one repository, by digest, the uses that find no image, and the tags that uses name."""
 
     found: dict[str, list[Match]]
     unresolved: list[Use]
+    named: set[str] = msgspec.field(default_factory=set)
 
     @property
     def reasons(self) -> dict[str, list[Reason]]:
@@ -258,6 +261,8 @@ class UseIndex:
         moved: list[Use] = []
         for name in self._names_of(repository):
             _match_name(name, held, tags, matched)
+            if name.tag:
+                matched.named.add(name.tag)
             moved += _moved(name, tags)
         for digest in self._anywhere.keys() & held.keys():
             matched.found[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
@@ -267,7 +272,7 @@ class UseIndex:
                 matched.found[digest].append(Match(use, "by digest, whatever its name"))
         if moved:
             _protect_earlier(moved, held.values(), matched)
-        return Matched(dict(matched.found), matched.unresolved)
+        return Matched(dict(matched.found), matched.unresolved, matched.named)
 
     def missing(self, registry: Registry, found: Container[str], *, asked: Iterable[str]) -> Iterator[Use]:
         """The uses of repositories in `asked` of a registry that does not hold them."""

@@ -33,6 +33,7 @@ from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
 from ecrsweep.emulator.scripted import Scripts
+from ecrsweep.emulator.tagging import TaggingApi
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 DEFAULT_REGIONS: Final = (
@@ -47,6 +48,7 @@ _KEY: Final = re.compile(r"AKIAEMULATED(\d{12})")
 _TARGETS: Final = {
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "AmazonEC2ContainerServiceV20141113": "ecs",
+    "ResourceGroupsTaggingAPI_20170126": "tagging",
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
 }
 _OWN: Final = frozenset(_TARGETS.values())
@@ -228,10 +230,11 @@ class Emulator:
         refused = {digest: code for fault in faults for digest, code in fault.failures.items()}
         if refused and call.operation == "BatchDeleteImage":
             return self._ecr_api.delete_refusing(call.account, call.region, call.parameters, refused)
-        apis: dict[str, EcrApi | EcsState | TrailState] = {
+        apis: dict[str, EcrApi | EcsState | TrailState | TaggingApi] = {
             "ecr": self._ecr_api,
             "ecs": self.ecs,
             "cloudtrail": self.trail,
+            "tagging": TaggingApi(self.ecr),
         }
         operate = apis[call.service].operation(call.operation)
         if operate is None:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from ecrsweep.app import REGISTRY_SOURCE, Progress, Request, take_census
+from ecrsweep.app import OWNERS_SOURCE, REGISTRY_SOURCE, Progress, Request, take_census
 from ecrsweep.aws.cache import default_cache_file
-from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.core.diagnosis import Check, Diagnosis, Exclusion, Identity, Kept, Registry, State, state_of
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Denied, Unreachable
+from ecrsweep.core.holds import owners_keys
 from ecrsweep.core.ledger import LEDGER_SOURCE
 from ecrsweep.core.policy import matches_any
 from ecrsweep.core.uses import Coverage, CoverageStatus
@@ -104,7 +105,8 @@ def _registry(world: AwsWorld, request: Request, region: str) -> Registry:
     listing, images, manifests = "ecr:DescribeRepositories", "ecr:DescribeImages", "ecr:BatchGetImage"
     place = world.place(region)
     names: list[str] = []
-    checks = [_tried(listing, lambda: names.extend(world.image_store(region).repository_names()))]
+    store = world.image_store(region)
+    checks = [_tried(listing, lambda: names.extend(store.repository_names()))]
     first = next((name for name in names if matches_any(request.scope.repositories, name)), None)
     if first is None:
         checks += [Check(images, State.UNTRIED), Check(manifests, State.UNTRIED)]
@@ -116,6 +118,7 @@ def _registry(world: AwsWorld, request: Request, region: str) -> Registry:
             _tried(images, lambda: place.call("ecr", "describe_images", **named, maxResults=1, filter=any_state)),
             _tried(manifests, lambda: place.call("ecr", "batch_get_image", **named, imageIds=digest)),
         ]
+    checks.append(_tried(OWNERS_ACTIONS[0], lambda: store.owners_tags(owners_keys(request.policies))))
     return Registry(region, len(names) if checks[0].state is State.WORKS else None, first, tuple(checks))
 
 
@@ -134,7 +137,8 @@ def _bad(registry: Registry) -> list[Check]:
 
 def _as_gap(account: str, region: str, check: Check) -> Coverage:
     """What would be a gap of a plan: a registry that cannot be read."""
-    return Coverage(account, region, REGISTRY_SOURCE, CoverageStatus.FAILED, error=check.error, action=check.action)
+    source = OWNERS_SOURCE if check.action in OWNERS_ACTIONS else REGISTRY_SOURCE
+    return Coverage(account, region, source, CoverageStatus.FAILED, error=check.error, action=check.action)
 
 
 def _untried(world: AwsWorld, request: Request, coverage: Sequence[Coverage]) -> list[str]:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ecrsweep.app import REGIONS_SOURCE, REGISTRY_SOURCE
-from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.app import OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE
+from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import Source
@@ -26,6 +26,7 @@ def lacking(
     """
     by_name = {source.name: source.actions for source in sources} | {
         REGISTRY_SOURCE: READ_ACTIONS,
+        OWNERS_SOURCE: OWNERS_ACTIONS,
         REGIONS_SOURCE: REGIONS_ACTIONS,
     }
     denied: set[str] = set()

@@ -11,22 +11,33 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ecrsweep.aws import bucket
-from ecrsweep.aws.ecr import DELETE_ACTIONS, GUARD_ACTIONS, PREVIEW_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import (
+    ARCHIVE_ACTIONS,
+    DELETE_ACTIONS,
+    GUARD_ACTIONS,
+    OWNERS_ACTIONS,
+    PREVIEW_ACTIONS,
+    READ_ACTIONS,
+)
 from ecrsweep.aws.partitions import main_region
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import Source
 from ecrsweep.sources import is_own
 
-Purpose = Literal["plan", "apply", "guard", "guard-preview"]
+Purpose = Literal["plan", "apply", "archive", "guard", "guard-preview"]
 Statement = dict[str, Any]
 
-BESIDES_PLAN: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
+BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "plan": (),
     "apply": (("Delete", DELETE_ACTIONS),),
+    "archive": (("Delete", DELETE_ACTIONS), ("Archive", ARCHIVE_ACTIONS)),
     "guard": (("Guard", GUARD_ACTIONS),),
     "guard-preview": (("Guard", GUARD_ACTIONS), ("Preview", PREVIEW_ACTIONS)),
 }
-"""What each purpose needs of the registries besides what a plan needs: statements and their actions."""
+"""What each purpose needs of the registries besides reading them: statements and their actions."""
+
+HEEDING_OWNERS: Final[frozenset[Purpose]] = frozenset({"plan", "apply", "archive"})
+"""The purposes for which the tags of repositories count."""
 
 MANAGED_POLICY_LIMIT: Final = 6_144
 """Characters of a managed policy, white space apart. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -108,6 +119,7 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "UpdateImageStorageClass": Kind("Images", ("repository/{repository}",)),
     },
     "ecs": {
         "DescribeServiceDeployments": every("service-deployment/*", "service/*"),
@@ -220,6 +232,9 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "ListStateMachineVersions": every("stateMachine:*"),
         "ListStateMachines": ANYTHING,
     },
+    "tag": {
+        "GetResources": ANYTHING,
+    },
 }
 """By service and operation. A new source of this package adds its actions here; a test prints the lines that lack."""
 
@@ -263,9 +278,10 @@ def iam_glob(pattern: str) -> str:
 
 
 def _registry(wanted: Wanted) -> Iterator[Statement]:
-    yield from _allowed("FindRegions", REGIONS_ACTIONS, _home(wanted), wanted)
+    owners = OWNERS_ACTIONS if wanted.purpose in HEEDING_OWNERS else ()
+    yield from _allowed("Find", (*REGIONS_ACTIONS, *owners), _home(wanted), wanted)
     yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
-    for name, actions in BESIDES_PLAN[wanted.purpose]:
+    for name, actions in BESIDES_READING[wanted.purpose]:
         yield from _allowed(name, actions, wanted.regions, wanted)
 
 
@@ -313,7 +329,8 @@ def _allowed(name: str, actions: Iterable[str], regions: Sequence[str] | None, w
     """A statement for each kind of resource that these actions are decided on, named by `name` and the kind's word."""
     by_kind: dict[tuple[str, Kind], list[str]] = {}
     for action in sorted(actions):
-        by_kind.setdefault((_service(action), kind_of(action)), []).append(action)
+        kind = kind_of(action)
+        by_kind.setdefault((_service(action) if kind.ends else "", kind), []).append(action)
     for (service, kind), some in by_kind.items():
         if kind.ends:
             yield _statement(f"{name}{kind.word}", some, _arns(service, kind, regions, wanted), None)
