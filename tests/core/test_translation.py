@@ -16,15 +16,17 @@ from ecrsweep.core.retention import Evidence, decide
 from ecrsweep.core.translation import translate
 from tests.core.worlds import NOW, PLAIN, digest
 
-BARE = Policy(
-    newest=0, protected_tags=(), pulled_within=None, pushed_within=None, used_within=None, grace=0.0, untagged_for=0.0
-)
-AGES = st.sampled_from([0.0, HOUR, DAY, DAY + 1, 2 * DAY, 14 * DAY, 14 * DAY + 1, 30 * DAY, 30 * DAY + 1, 400 * DAY])
+AGES = st.sampled_from([1.0, HOUR, DAY, DAY + 1, 2 * DAY, 14 * DAY, 14 * DAY + 1, 30 * DAY, 30 * DAY + 1, 400 * DAY])
 TAGS = ("latest", "v1", "v1.2", "release-1", "pr-7", "r[1]", "prod", "a-b-c-d-e-f")
 
 
+def since(draw: st.DrawFn, age: float) -> float:
+    """An age no greater than this one."""
+    return min(draw(AGES), age)
+
+
 @st.composite
-def repositories(draw: st.DrawFn, signed: bool) -> Inventory:
+def repositories(draw: st.DrawFn, *, signed: bool) -> Inventory:
     """Plain images, archived or not, and indexes of untagged images that were pushed before them and never pulled alone.
 
     `signed`: and signatures by tag.
@@ -34,28 +36,28 @@ def repositories(draw: st.DrawFn, signed: bool) -> Inventory:
     free = list(draw(st.permutations(TAGS)))
     for number in range(draw(st.integers(0, 8))):
         age = draw(AGES)
-        pulled = draw(st.none() | AGES.filter(lambda ago, age=age: ago <= age))  # type: ignore[misc]
-        tags = tuple(free.pop() for _ in range(draw(st.integers(0, 2))) if free)
-        below = [image for image in images if not (image.tags or image.pulled_at) and (image.pushed_at or NOW) <= NOW - age]
+        tags = tuple(free.pop() for _ in range(draw(st.integers(0, min(2, len(free))))))
+        pulled = NOW - since(draw, age) if draw(st.booleans()) else None
+        below = [
+            image for image in images if not (image.tags or image.pulled_at) and (image.pushed_at or NOW) <= NOW - age
+        ]
         index = bool(below) and draw(st.booleans())
-        image = Image(
-            digest(number), tags, OCI_INDEX if index else PLAIN[0], pushed_at=NOW - age,
-            pulled_at=None if pulled is None else NOW - pulled,
-        )  # fmt: skip
-        images.append(image)
+        media = OCI_INDEX if index else PLAIN[0]
+        images.append(Image(digest(number), tags, media, pushed_at=NOW - age, pulled_at=pulled))
         if index:
-            edges[image.digest] = tuple({draw(st.sampled_from(below)).digest for _ in range(2)})
+            edges[digest(number)] = tuple({draw(st.sampled_from(below)).digest for _ in range(2)})
         if signed and draw(st.booleans()):
-            signature = image.digest.replace(":", "-") + ".sig"
+            signature = digest(number).replace(":", "-") + ".sig"
             images.append(Image(digest(100 + number), (signature,), PLAIN[1], pushed_at=NOW - draw(AGES)))
     for number in range(draw(st.integers(0, 2))):
         age = draw(AGES)
+        tags = tuple(free.pop() for _ in range(draw(st.integers(0, min(1, len(free))))))
+        archived = NOW - since(draw, age)
         images.append(
             Image(
-                digest(200 + number), (free.pop(),) if free and draw(st.booleans()) else (), PLAIN[0], status=Status.ARCHIVED,
-                pushed_at=NOW - age, archived_at=NOW - draw(AGES.filter(lambda ago, age=age: ago <= age)),  # type: ignore[misc]
+                digest(200 + number), tags, PLAIN[0], status=Status.ARCHIVED, pushed_at=NOW - age, archived_at=archived
             )
-        )  # fmt: skip
+        )
     return Inventory(Repository(Registry("123456789012", "us-east-1"), "team/app"), tuple(images), edges)
 
 
@@ -128,7 +130,7 @@ def test_what_cannot_be_said_is_left_alone_with_its_reasons() -> None:
 def test_a_criterion_is_given_up_only_by_name_and_that_is_told() -> None:
     found = translate(Policy(), ["pulled_within", "grace"])
     assert [rule["selection"]["countType"] for rule in found.rules][-1] == "imageCountMoreThan"
-    assert [text for text in found.lost if "ignored, as asked" in text][0].startswith("pulled_within")
+    assert next(text for text in found.lost if "ignored, as asked" in text).startswith("pulled_within")
     assert "in use" in found.lost[0]
 
 

@@ -36,9 +36,7 @@ class PlanRun:
         self.census = census
         self.index = UseIndex(census.uses, request.scope.aliases)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
-        self._remembered = {
-            within: recent(census.remembered, within, now, request.scope.aliases) for within in windows
-        }
+        self._remembered = {within: recent(census.remembered, within, now, request.scope.aliases) for within in windows}
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request

@@ -233,8 +233,13 @@ def doctor(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 
 @root.command()
 @_account
-@click.option("--output-file", default="ecrsweep.yaml", show_default=True, metavar="FILE",
-              help="Where to write it; - for standard output.")
+@click.option(
+    "--output-file",
+    default="ecrsweep.yaml",
+    show_default=True,
+    metavar="FILE",
+    help="Where to write it; - for standard output.",
+)
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def init(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Write a first configuration from what the registries hold, each policy with its reasons. Changes nothing in AWS."""
@@ -261,8 +266,13 @@ def policy() -> None:
 @_config
 @click.option("--policy", "name", metavar="NAME", help="The policy of this name.")
 @click.option("--repository", metavar="NAME", help="The policy that governs this repository.")
-@click.option("--ignore", "ignored", multiple=True, type=click.Choice(["grace", "pulled_within", "pushed_within"]),
-              help="Give this criterion up, so that AWS takes what it keeps; repeatable.")
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    type=click.Choice(["grace", "pulled_within", "pushed_within"]),
+    help="Give this criterion up, so that AWS takes what it keeps; repeatable.",
+)
 def to_lifecycle(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Print the nearest AWS lifecycle policy to a policy, and say what it cannot express. Asks AWS nothing.
 

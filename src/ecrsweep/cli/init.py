@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,7 @@ def _write(target: str, text: str) -> None:
         file.write(text.encode())
 
 
-def _tell(target: str, groups: list[Group], account: str, regions: tuple[str, ...], *, quiet: bool) -> None:
+def _tell(target: str, groups: Sequence[Group], account: str, regions: tuple[str, ...], *, quiet: bool) -> None:
     """What was written, and what to do next."""
     if quiet:
         return
@@ -66,5 +67,8 @@ def _tell(target: str, groups: list[Group], account: str, regions: tuple[str, ..
     where = f"account {account} in {', '.join(regions)}"
     print(f"Looked at {held}, up to {size(sum(group.size_bytes for group in groups))}, of {where}.", file=sys.stderr)
     if target != _STDOUT:
-        print(f"Wrote {target} with {counted(len(groups), 'policy')}: read it, change it, then look at what it means:", file=sys.stderr)
+        print(
+            f"Wrote {target} with {counted(len(groups), 'policy')}: read it, change it, then look at what it means:",
+            file=sys.stderr,
+        )
         print(f"\n  ecrsweep plan --config {target}\n", file=sys.stderr)

@@ -19,7 +19,10 @@ def run_to_lifecycle(flags: dict[str, Any]) -> int:
     found = translate(policy, flags["ignored"])
     _say(policy, found)
     if not found.rules:
-        print(f'Error: nothing of "{policy.name}" can be said as a lifecycle policy. Nothing was written.', file=sys.stderr)
+        print(
+            f'Error: nothing of "{policy.name}" can be said as a lifecycle policy. Nothing was written.',
+            file=sys.stderr,
+        )
         return Exit.ERROR
     text = json.dumps(found.document, indent=2)
     parse_lifecycle_policy(text)
@@ -41,7 +44,9 @@ def _chosen(flags: dict[str, Any]) -> Policy:
             raise NotFound(f"No policy of {configuration.name} governs {repository}")
         return found
     if name is None and len(configuration.policies) > 1:
-        raise BadInput(f"A repository has one lifecycle policy: choose with --policy NAME or --repository NAME. There are: {names}")
+        raise BadInput(
+            f"A repository has one lifecycle policy: choose with --policy NAME or --repository NAME. There are: {names}"
+        )
     chosen = [policy for policy in configuration.policies if name in {None, policy.name}]
     if not chosen:
         raise NotFound(f'{configuration.name} has no policy "{name}". There are: {names}')
@@ -50,7 +55,7 @@ def _chosen(flags: dict[str, Any]) -> Policy:
 
 def _say(policy: Policy, found: Translation) -> None:
     """What AWS cannot know or do, the gravest first; stdout has the policy alone."""
-    print(f'WARNING: {found.lost[0]}.', file=sys.stderr)
+    print(f"WARNING: {found.lost[0]}.", file=sys.stderr)
     for name, reasons in found.left_alone:
         print(f"\nNo rule for {name}, so AWS leaves them alone:", file=sys.stderr)
         _list(reasons)

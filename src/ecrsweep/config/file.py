@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from ecrsweep.config.grammar import (
     Choice,
@@ -55,10 +56,10 @@ def read_configuration(raw: bytes, name: str, sources: Sequence[str], beside: Ca
     """
     told = Told()
     node = read_nodes(raw, told)
-    found = None if node is None else document(sources, beside).read(node, told)
+    found = UNSET if node is None else document(sources, beside).read(node, told)
     written = _written_policies(node)
     _check_names(written, told)
-    if told.problems:
+    if found is UNSET or told.problems:
         raise BadFile(name, told.problems)
     policies = tuple(_named(found.get("policies", ())))
     _warn_of_the_unreachable(written, policies, told)
@@ -168,7 +169,9 @@ _LIMITS: Final = Table(
         "max_fraction": Member(
             Fraction(), "Hold a repository of which more than this fraction would go. `--max-fraction`.", "no limit"
         ),
-        "fraction_from": Member(Count(), "Only repositories of more images than this are held by `max_fraction`.", "20"),
+        "fraction_from": Member(
+            Count(), "Only repositories of more images than this are held by `max_fraction`.", "20"
+        ),
         "max_images": Member(Count(), "Hold the run if more images would go. `--max-images`.", "no limit"),
         "max_bytes": Member(Count(), "Hold the run if more bytes would go. `--max-bytes`.", "no limit"),
     }
@@ -197,12 +200,12 @@ POLICY: Final = Table(
             "none",
         ),
         "order": Member(
-            Choice(tuple(word.value for word in Order)), "What newest means: by push time, or by the highest version among the tags.", "pushed"
+            Choice(tuple(word.value for word in Order)),
+            "What newest means: by push time, or by the highest version among the tags.",
+            "pushed",
         ),
         "pushed_within": Member(Duration(may_be_off=True), "Keep what was pushed within this time.", "off"),
-        "pulled_within": Member(
-            Duration(may_be_off=True), "Keep what was pushed or pulled within this time.", "30d"
-        ),
+        "pulled_within": Member(Duration(may_be_off=True), "Keep what was pushed or pulled within this time.", "30d"),
         "used_within": Member(
             Duration(may_be_off=True), "Keep what an earlier run saw in use within this time.", "30d"
         ),
@@ -258,7 +261,9 @@ def _sources(known: Sequence[str], beside: Callable[[str], str]) -> Table:
     gap = ListOf(Text("SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1", _GAP, accepted))
     return Table(
         {
-            "skip": Member(ListOf(Text("the name of a source", check=with_colon)), "Not asked. `--skip-source`.", "none"),
+            "skip": Member(
+                ListOf(Text("the name of a source", check=with_colon)), "Not asked. `--skip-source`.", "none"
+            ),
             "with": Member(
                 ListOf(Text("the name of a source", check=named)),
                 "Asked too, though off by default. `--with-source`.",
@@ -312,7 +317,9 @@ def _settings(said: dict[str, Any]) -> dict[str, Any]:
     found = {name: said[table][key] for (table, key), name in _NAMES.items() if key in said.get(table, {})}
     if "source_options" in found:
         options = found["source_options"].items()
-        found["source_options"] = tuple(f"{name}.{key}={value}" for name, some in options for key, value in some.items())
+        found["source_options"] = tuple(
+            f"{name}.{key}={value}" for name, some in options for key, value in some.items()
+        )
     renamed = {"aliases": "aliases", "policies": "policies", "state": "state", "holds": "hold_files"}
     return found | {name: said[key] for key, name in renamed.items() if key in said}
 
@@ -372,5 +379,3 @@ def _is_wider(glob: str, other: str) -> bool:
 
 def _lines(problems: Sequence[Problem], name: str) -> Iterator[str]:
     return (problem.line(name) for problem in sorted(problems))
-
-

@@ -96,7 +96,7 @@ class Duration(Struct, frozen=True):
 
     may_be_off: bool = False
 
-    def read(self, node: Node, told: Told) -> float | None | UnsetType:
+    def read(self, node: Node, told: Told) -> float | UnsetType | None:
         """The seconds."""
         accepts = "a whole number and a unit, such as 30d, 12h or 2w" + (", or off" if self.may_be_off else "")
         if not isinstance(node, Scalar):

@@ -6,6 +6,8 @@ What a hold means for an image is `core.holds`' business. A hold that cannot be 
 import re
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from ecrsweep.config.grammar import ListOf, Member, Moment, Table, Text
 from ecrsweep.config.nodes import BadFile, Told, read_nodes
 from ecrsweep.core.errors import BadName
@@ -34,7 +36,11 @@ def _hold(said: dict[str, Any]) -> Hold:
 HOLDS: Final = ListOf(
     Table(
         {
-            "image": Member(Text(_FORMS, check=_image), f"What is held: {_FORMS}. A repository alone holds all that is in it.", required=True),
+            "image": Member(
+                Text(_FORMS, check=_image),
+                f"What is held: {_FORMS}. A repository alone holds all that is in it.",
+                required=True,
+            ),
             "who": Member(Text("who holds it"), "Who holds it: a person or a team.", required=True),
             "why": Member(Text("why it is held"), "Why, for those who find it later.", required=True),
             "until": Member(Moment(), "A day, to its end in UTC, or a moment.", "for ever"),
@@ -49,7 +55,7 @@ def read_holds(raw: bytes, name: str) -> tuple[Hold, ...]:
     """The holds of a file, those that have ended too. Raises `BadFile`, which tells every problem of the file."""
     told = Told()
     node = read_nodes(raw, told)
-    holds: tuple[Hold, ...] = () if node is None else HOLDS.read(node, told)
-    if node is None or told.problems:
+    holds = UNSET if node is None else HOLDS.read(node, told)
+    if holds is UNSET or told.problems:
         raise BadFile(name, told.problems)
     return holds

@@ -160,11 +160,12 @@ def read_nodes(raw: bytes, told: Told) -> Node | None:
     return _node(found, told, "")
 
 
-def _unreadable(told: Told, place: Place, why: str) -> None:
+def _unreadable(told: Told, place: Place, why: str) -> Node | None:
     told.problem(Refused(place), why)
+    return None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """The composer of PyYAML, without what makes a small file large: aliases, and depth without end."""
 
     def __init__(self, text: str, told: Told) -> None:

@@ -48,7 +48,9 @@ _TAIL: Final = """
 """
 
 
-def starter(account: str, regions: Sequence[str], groups: Sequence[Group], unread: Sequence[str], *, day: str, name: str) -> str:
+def starter(
+    account: str, regions: Sequence[str], groups: Sequence[Group], unread: Sequence[str], *, day: str, name: str
+) -> str:
     """A configuration with a policy for each group. `unread` names repositories of which nothing is known."""
     written = ", ".join(regions)
     text = _HEAD.format(account=account, day=day, name=name, regions=written)
@@ -103,7 +105,11 @@ def _per_group(tags: dict[Shape, tuple[int, str]]) -> Iterator[str]:
         (shape, pattern, why)
         for shape, pattern, why in (
             (Shape.VERSION, r"^v?(?P<major>[0-9]+)\.", "of each major version: somebody may have stayed on it"),
-            (Shape.BRANCH_COMMIT, "^(?P<branch>.+)-[0-9a-f]{7,40}$", "of each branch: a busy one does not push the others out"),
+            (
+                Shape.BRANCH_COMMIT,
+                "^(?P<branch>.+)-[0-9a-f]{7,40}$",
+                "of each branch: a busy one does not push the others out",
+            ),
         )
         if tags.get(shape, (0, ""))[0] >= _TYPICAL
     ]
@@ -128,4 +134,3 @@ def _gigabytes(size: int) -> str:
 def _plain(text: str) -> str:
     """Text of others in a comment: nothing that ends the line, or speaks to a terminal."""
     return re.sub(r"[^ -~]", "?", text)
-

@@ -115,7 +115,11 @@ def _tagged(policy: Policy) -> Iterator[dict[str, Any]]:
     tagged = {"tagStatus": "tagged", "tagPatternList": ["*"]}
     if policy.newest:
         counted = tagged | {"countType": "imageCountMoreThan", "countNumber": policy.newest}
-        yield {"description": f"All but the newest {policy.newest} with tags", "selection": counted, "action": _action(policy)}
+        yield {
+            "description": f"All but the newest {policy.newest} with tags",
+            "selection": counted,
+            "action": _action(policy),
+        }
         return
     within = max(policy.grace, policy.pushed_within or 0)
     yield _rule(f"With tags, older than {format_duration(within)}", policy, within, **tagged)
@@ -125,7 +129,11 @@ def _rule(description: str, policy: Policy, within: float, **selected: object) -
     """A rule of age: by the last pull where that is what AWS can go by, else by the push."""
     by_pull = _archives(policy) and policy.pulled_within is not None
     days = _days(max(within, policy.pulled_within or 0) if by_pull else within)
-    counted = {"countType": "sinceImagePulled" if by_pull else "sinceImagePushed", "countUnit": "days", "countNumber": days}
+    counted = {
+        "countType": "sinceImagePulled" if by_pull else "sinceImagePushed",
+        "countUnit": "days",
+        "countNumber": days,
+    }
     return {"description": description, "selection": dict(selected) | counted, "action": _action(policy)}
 
 

@@ -111,7 +111,7 @@ def beside_the_original(environ: Mapping[str, str]) -> Settings:
     """What the variables of ecrsweep keep besides what the original's variables say; nothing where there are none."""
     if environ.get(CONFIG_VARIABLE):
         raise BadInput(
-            f"{CONFIG_VARIABLE} is set, and an event without a command knows no configuration: send {{\"command\": \"plan\"}}"
+            f'{CONFIG_VARIABLE} is set, and an event without a command knows no configuration: send {{"command": "plan"}}'
         )
     given = {name: value for name, value in _of_environment(environ).items() if name in _NARROWING}
     return _converted({"pulled_within": "0d", "keep_latest": False} | given)
