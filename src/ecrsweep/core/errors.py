@@ -8,9 +8,10 @@ EcrsweepError
 │   ├── PlanAltered      its content is not what was saved
 │   ├── PlanExpired      older than it may be
 │   └── PlanForeign      of another account
+├── JournalUnreadable    not a journal, damaged, or of a version this program does not know
 ├── NotFound             the image or repository that was asked for does not exist
 ├── Interrupted          the user or the system asked to stop
-├── StateFailure         the folder or bucket of the ledger cannot be read or written
+├── StateFailure         the folder or bucket of ledger and journals cannot be read or written
 └── AwsFailure           AWS or a cluster, or the way to it, did not answer as hoped
     ├── CredentialsFailure  no credentials, or credentials that are no longer valid
     ├── Denied           the identity may not make the call
@@ -54,6 +55,10 @@ class PlanForeign(PlanError):
     """The plan is of another account than the credentials in hand."""
 
 
+class JournalUnreadable(EcrsweepError):
+    """Not a journal, damaged, or of a version this program does not know."""
+
+
 class NotFound(EcrsweepError):
     """The image or repository that was asked for does not exist."""
 
@@ -63,7 +68,7 @@ class Interrupted(EcrsweepError):
 
 
 class StateFailure(EcrsweepError):
-    """The folder or bucket of the ledger cannot be read or written."""
+    """The folder or bucket of ledger and journals cannot be read or written."""
 
 
 class AwsFailure(EcrsweepError):

@@ -4,6 +4,7 @@ It knows the core and ports. What memory means for an image is decided in the co
 """
 
 from ecrsweep.memory.folder import Folder
+from ecrsweep.memory.holds import HoldBook
 from ecrsweep.memory.ledger import Ledger
 
-__all__ = ["Folder", "Ledger"]
+__all__ = ["Folder", "HoldBook", "Ledger"]

@@ -20,7 +20,7 @@ from ecrsweep.core.counts import Count, Key, counts_of
 from ecrsweep.core.errors import StateFailure
 from ecrsweep.core.ledger import LEDGER_SOURCE, Recollection, merged
 from ecrsweep.core.uses import Sighting
-from ecrsweep.memory import Folder, Ledger
+from ecrsweep.memory import Folder, HoldBook, Ledger
 from ecrsweep.ports import Place, StateStore
 from ecrsweep.wiring.exits import Exit
 
@@ -30,9 +30,10 @@ Warn = Callable[[str], None]
 class Memory:
     """The ledger as one run uses it."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, holds: HoldBook) -> None:
         """Nothing is read yet."""
         self._ledger = ledger
+        self._holds = holds
         self._seen: tuple[Sighting, ...] = ()
         self._accepted: dict[Key, Count] = {}
 
@@ -45,7 +46,8 @@ class Memory:
         """What earlier runs left, and what an earlier part of this run was accepted with."""
         found = self._ledger.recall(time.time())
         counts = {count.key: count for count in found.counts} | self._accepted
-        return msgspec.structs.replace(found, counts=tuple(counts.values()))
+        holds, gaps = self._holds.recall()
+        return msgspec.structs.replace(found, counts=tuple(counts.values()), holds=holds, gaps=gaps)
 
     def note(self, run: PlanRun, request: Request, statuses: Iterable[Exit]) -> None:
         """Take in what a run saw, and how much each source told it, if nothing held it."""
@@ -70,15 +72,17 @@ class Memory:
 
 def open_memory(world: AwsWorld, location: str | None, environ: Mapping[str, str]) -> Memory:
     """The memory of the world's account: at this folder or s3:// address, or where this system keeps such things."""
-    return Memory(open_ledger(world.place(environ.get("AWS_REGION") or world.home_region), location, world.account))
+    store = open_store(world.place(environ.get("AWS_REGION") or world.home_region), location)
+    return Memory(Ledger(store, world.account), HoldBook(store, world.account))
 
 
 def open_ledger(place: Place, location: str | None, account: str) -> Ledger:
     """The ledger of an account. `place` is where a bucket is spoken to from."""
-    return Ledger(_store(place, location), account)
+    return Ledger(open_store(place, location), account)
 
 
-def _store(place: Place, location: str | None) -> StateStore:
+def open_store(place: Place, location: str | None) -> StateStore:
+    """Where state is kept: a folder or s3:// address; None is where this system keeps such things."""
     if location is not None and location.startswith("s3://"):
         bucket, _, prefix = location.removeprefix("s3://").strip("/").partition("/")
         return BucketState(Bucket(place, bucket), prefix)
