@@ -89,7 +89,7 @@ def document(sources: Sequence[str], beside: Callable[[str], str] = str) -> Tabl
             ),
             "limits": Member(_LIMITS, "The brakes on a plan that is larger than expected."),
             "state": Member(
-                Text("a folder, or s3://BUCKET/PREFIX", check=lambda text: check_state(beside(text))),
+                Text("a folder, or s3://BUCKET/PREFIX", check=lambda text: check_state(beside(text), "")),
                 "Where the ledger is kept: a folder, or `s3://BUCKET/PREFIX`.",
                 "a folder of this machine",
             ),

@@ -3,6 +3,7 @@
 https://json-schema.org/draft/2020-12/schema. Editors take the first by the comment `# yaml-language-server: $schema=FILE`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ def _configuration(sources: Sequence[str]) -> dict[str, Any]:
     found = document(sources).schema()
     names = found["properties"]["sources"]["properties"]
     names["with"]["items"] = names["options"]["propertyNames"] = {"enum": list(sources)}
+    # One of several files or commands may be named besides a source: `file:hosts.txt`.
+    names["skip"]["items"] = {"type": "string", "pattern": f"^({'|'.join(map(re.escape, sources))})(:.+)?$"}
     return found | {"minProperties": 1}
 
 

@@ -100,14 +100,14 @@ def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tup
     return tuple(words)
 
 
-def check_state(location: str | None) -> str | None:
+def check_state(location: str | None, flag: str = "--state ") -> str | None:
     """Where the ledger shall be: an s3:// address as it is, a folder by its whole path. Raises `BadInput`."""
     if not location:
         return None
     if "://" not in location:
         return str(Path(location).expanduser().absolute())
     if not _S3.fullmatch(location):
-        raise BadInput(f'--state "{location}": accepted is a folder, or s3://BUCKET/PREFIX')
+        raise BadInput(f'{flag}"{location}": accepted is a folder, or s3://BUCKET/PREFIX')
     return location
 
 
