@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from ecrsweep.core.images import Image, Inventory
+from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Registry
 from ecrsweep.core.uses import Coverage, Note, Use
 
@@ -73,8 +74,8 @@ class ImageStore(Protocol):
     def restore(self, name: str, digest: str) -> str:
         """Bring one image back from the archive, which takes about 20 minutes; the state that it is in then."""
 
-    def manifests(self, name: str, digests: Sequence[str]) -> Sequence[Manifest]:
-        """The manifests of at most 100 images that are not archived; those that cannot be read are left out."""
+    def manifests(self, name: str, images: Sequence[Image]) -> Sequence[Manifest]:
+        """The manifests of at most 100 images, as just described; those that are archived or cannot be read are left out."""
 
     def push(self, name: str, manifest: Manifest, tag: str | None) -> None:
         """Push a manifest back, under a tag or none. Raises `Missing` where its layers or children are gone."""
@@ -210,6 +211,13 @@ class Journal(Protocol):
 
     def write(self, *events: Mapping[str, Any]) -> None:
         """Add these lines. Raises `StateFailure` where they cannot be kept."""
+
+
+class EdgeStore(Protocol):
+    """Where it is kept for good what indexes contain."""
+
+    def add(self, contents: Mapping[str, Contents]) -> None:
+        """Keep what these manifests contain, by digest. Raises `StateFailure`."""
 
 
 class World(Protocol):

@@ -5,6 +5,7 @@ It shares nothing with `core.retention` and `core.graph` but the words for image
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from ecrsweep.core.images import Image, Inventory, Status
@@ -20,6 +21,24 @@ _KNOWN: Final = re.compile(
 def kept(inventory: Inventory, in_use: Iterable[str], policy: Policy, now: float) -> set[str]:
     """The digests that stay."""
     return _Repository(inventory, set(in_use), policy, now).kept()
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Who contains whom, who speaks of whom, and what heads an artifact."""
+
+    contains: set[tuple[str, str]]
+    says: set[tuple[str, str]]
+    roots: set[str]
+    attached: set[str]
+    orphans: set[str]
+
+
+def arrangement(inventory: Inventory) -> Arrangement:
+    """What belongs together in a repository."""
+    told = _Repository(inventory, set(), Policy(), 0.0)
+    orphans = {d for d in told.referrers if not _subjects(told.images[d]) & set(told.images)}
+    return Arrangement(told.contains, told.says, told.roots(), told.attached, orphans)
 
 
 def used(inventory: Inventory, mentions: Iterable[Mention]) -> set[str]:

@@ -4,13 +4,16 @@ A digest here is as long as a real one and as readable as a test needs: the hash
 """
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ecrsweep.core.images import DOCKER_LIST, INDEX_TYPES, OCI_INDEX, Image, Inventory, Status
+from ecrsweep.core.manifests import read_manifest
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, HOUR, Policy
 from ecrsweep.core.uses import Sighting, Use
@@ -80,17 +83,70 @@ def inventories(draw: st.DrawFn, repository: Repository | None = None, most: int
             digest=digest(number),
             tags=tuple(tags),
             media_type=draw(st.sampled_from(media)),
-            pushed_at=None if draw(st.integers(0, 30)) == 0 else NOW - draw(AGES),
-            pulled_at=draw(st.none() | st.none() | AGES.map(lambda age: NOW - age)),
-            size_bytes=draw(st.integers(0, 10)),
             subject=draw(st.sampled_from(earlier)) if is_referrer else None,
-            status=draw(st.sampled_from([Status.ACTIVE] * 12 + [Status.ARCHIVED, Status.ACTIVATING])),
+            **draw(lives()),
         )
         images.append(image)
         if shape in {"index", "unknown"}:
             edges[image.digest] = tuple(draw(st.lists(st.sampled_from(earlier), max_size=3, unique=True)))
     shuffled = draw(st.permutations(images))
     return Inventory(repository or Repository(Registry(ACCOUNTS[0], "us-east-1"), "team/app"), tuple(shuffled), edges)
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> dict[str, Any]:
+    """When an image was pushed and pulled, how large it is, and whether it is archived."""
+    return {
+        "pushed_at": None if draw(st.integers(0, 30)) == 0 else NOW - draw(AGES),
+        "pulled_at": draw(st.none() | st.none() | AGES.map(lambda age: NOW - age)),
+        "size_bytes": draw(st.integers(0, 10)),
+        "status": draw(st.sampled_from([Status.ACTIVE] * 12 + [Status.ARCHIVED, Status.ACTIVATING])),
+    }
+
+
+@st.composite
+def nested(draw: st.DrawFn, *, usual: bool = False) -> Inventory:
+    """Indexes over indexes, up to six deep, with referrers on every level and chains of them: all of it read from texts.
+
+    Each level contains something of the level below, and by chance anything lower; so children are shared, also across levels.
+    Some of what contains is of a kind that nobody knows, and has its digests anywhere in its text; some referrers contain
+    something themselves. `usual`: neither of these, and nothing is archived, as nearly everywhere.
+    """
+    texts: list[tuple[Image, str]] = []
+    free_tags = list(TAGS)
+
+    def add(media_type: str | None, named: Sequence[str], subject: str | None = None, tag: str | None = None) -> str:
+        tags = [tag] if tag else _some_tags(draw, free_tags, usual=False)
+        life = draw(lives()) | ({"status": Status.ACTIVE} if usual else {})
+        image = Image(digest(len(texts)), tuple(tags), media_type, subject=subject, **life)
+        listed = {"manifests": [{"digest": name} for name in named]}
+        strewn = f"{named} and {subject} again" if named else "nothing that anybody could read"
+        texts.append((image, json.dumps(listed) if media_type in INDEX_TYPES else strewn))
+        return image.digest
+
+    levels = [[add(draw(st.sampled_from(PLAIN)), ()) for _ in range(draw(st.integers(1, 3)))]]
+    for _ in range(draw(st.integers(0, 5))):
+        lower = [name for level in levels for name in level] + [digest(900)]
+        levels.append([])
+        for _ in range(draw(st.integers(1, 2))):
+            more = draw(st.lists(st.sampled_from(lower), max_size=2))
+            media = draw(st.sampled_from([OCI_INDEX, OCI_INDEX, DOCKER_LIST] + [UNKNOWN[0]] * (not usual)))
+            levels[-1].append(add(media, [draw(st.sampled_from(levels[-2])), *more]))
+    for _ in range(draw(st.integers(0, 5))):
+        names = [image.digest for image, _ in texts]
+        subject = draw(st.sampled_from([*names, digest(900)]))
+        suffix = draw(st.sampled_from([".sig", ".att", ".sbom", ""]))
+        tag = subject.replace(":", "-") + suffix
+        match draw(st.sampled_from(["field", "field", "tag"] + ["index"] * (not usual))):
+            case "tag" if all(tag not in image.tags for image, _ in texts):
+                add(draw(st.sampled_from(PLAIN)), (), tag=tag)
+            case "index":
+                add(OCI_INDEX, draw(st.lists(st.sampled_from(names), max_size=2)), subject)
+            case _:
+                add(draw(st.sampled_from(PLAIN)), (), subject)
+    edges = {image.digest: read_manifest(text, image.media_type).children for image, text in texts}
+    shuffled = draw(st.permutations([image for image, _ in texts]))
+    return Inventory(Repository(Registry(ACCOUNTS[0], "us-east-1"), "team/app"), tuple(shuffled), edges)
 
 
 def _some_tags(draw: st.DrawFn, free: list[str], *, usual: bool) -> list[str]:

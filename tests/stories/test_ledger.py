@@ -120,7 +120,7 @@ def test_uses_writes_down_digests_and_apply_spares_what_they_show(aws: Emulator,
 def test_an_apply_writes_down_what_it_saw(aws: Emulator, cli: Cli, repo: Repository) -> None:
     runs(aws, f"{repo.uri}:v1")
     assert cli("apply", "--yes", *RULES).status == 0
-    assert len(files(cli, "*.jsonl")) == 1, "one segment a run, although everything was asked twice"
+    assert len(files(cli, "segments/*.jsonl")) == 1, "one segment a run, although everything was asked twice"
     runs(aws, "")
     assert plan(cli, "--accept-drop", "ecs").codes(repo.digest_of("v1")) == {"used_recently"}
 

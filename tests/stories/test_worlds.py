@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecrsweep.app import PlanRun, Request, apply, take_census
+from ecrsweep.apply import Record
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.core.decisions import Action
@@ -139,7 +140,9 @@ def fresh(world: AwsWorld, request: Request) -> PlanRun:
 
 def applied(world: AwsWorld, request: Request, run: PlanRun, going: list[PlannedImage]) -> ApplyResult:
     saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
-    return apply(world, saved, fresh(world, request), lambda: False, lambda _: None)
+    again = fresh(world, request)
+    record = Record(NOW.timestamp)
+    return apply(world, saved, again, stop=lambda: False, say=lambda _: None, record=record)
 
 
 MANY = settings(

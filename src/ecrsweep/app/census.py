@@ -1,6 +1,6 @@
 """The census: every source is asked in every region, and what each answered is told. Nothing is decided here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -9,6 +9,7 @@ from ecrsweep.core.counts import with_drops
 from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization
 from ecrsweep.core.ledger import Recollection
+from ecrsweep.core.policy import Otherwise
 from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Use
 from ecrsweep.ports import Source, World
 
@@ -33,12 +34,23 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     answers = list(world.each(lambda job: _ask(world, *job), asked))
     coverage += _judged(world, answers)
     if recalled is not None:
-        coverage = [*with_drops(coverage, recalled.counts, request.options), recalled.coverage, *recalled.gaps]
+        coverage = [
+            *with_drops(coverage, recalled.counts, request.options),
+            recalled.coverage,
+            *_of_holds(recalled, request),
+        ]
     coverage += (entry for answer in answers for entry in answer.handed_on)
     marked = tuple(accepted(entry, scope) for entry in coverage)
     uses = tuple(use for answer in answers for use in answer.uses)
     ordered = tuple(sorted(marked, key=_coverage_order))
     return Census(uses, ordered) if recalled is None else Census(uses, ordered, recalled.sightings, recalled.holds)
+
+
+def _of_holds(recalled: Recollection, request: Request) -> Iterator[Coverage]:
+    """What could not be read of holds. While artifacts are on trial, only these say which of them somebody missed."""
+    trial = any(policy.otherwise is Otherwise.TRIAL for policy in request.policies)
+    for entry in recalled.gaps:
+        yield msgspec.structs.replace(entry, status=CoverageStatus.FAILED) if trial else entry
 
 
 class _Answer(msgspec.Struct, frozen=True):

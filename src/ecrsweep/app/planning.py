@@ -6,7 +6,7 @@ from threading import Lock
 import msgspec
 
 from ecrsweep.app.request import OWNERS_SOURCE, Progress, Request, Stop, accepted, gaps_of, unread
-from ecrsweep.apply import Carrying
+from ecrsweep.apply import Carrying, Record
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
@@ -192,18 +192,21 @@ class _Owners:
             return _OwnersWord(gaps=() if accepted(gap, self._request.scope).accepted else (gap,))
 
 
-def begin_apply(world: World, saved: SavedPlan, run: PlanRun, say: Progress) -> Carrying:
-    """The carrying out of `saved`, as far as `run` lets it go too: a plan of this moment, with a census taken anew."""
-    return Carrying(world, saved, run.decide_again, run.census.coverage, say=say)
+def begin_apply(world: World, saved: SavedPlan, run: PlanRun, *, say: Progress, record: Record) -> Carrying:
+    """The carrying out of `saved`, as far as `run` lets it go too: a plan of this moment, with a census taken anew.
+
+    `record` is where it is written down, if anywhere.
+    """
+    return Carrying(world, saved, run.decide_again, run.census.coverage, say=say, record=record)
 
 
-def apply(world: World, saved: SavedPlan, run: PlanRun, stop: Stop, say: Progress) -> ApplyResult:
-    """Delete what `saved` lets go, as far as `run` lets it go too.
+def apply(world: World, saved: SavedPlan, run: PlanRun, *, stop: Stop, say: Progress, record: Record) -> ApplyResult:
+    """Do what `saved` says, as far as `run` says so too.
 
     `stop` is asked before every batch: True ends the run with a true report. Never raises `AwsFailure`: what
     fails is in the result.
     """
-    carrying = begin_apply(world, saved, run, say)
+    carrying = begin_apply(world, saved, run, say=say, record=record)
     carrying.work(stop)
     return carrying.result()
 

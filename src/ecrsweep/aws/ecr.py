@@ -140,11 +140,12 @@ class EcrStore:
         """Bring one image back from the archive (UpdateImageStorageClass); its state then. Raises `AwsFailure`."""
         return str(self._move(name, digest, "STANDARD").get("imageStatus", ""))
 
-    def manifests(self, name: str, digests: Sequence[str]) -> Sequence[Manifest]:
-        """The manifests of at most 100 images (BatchGetImage), byte for byte. Noted as reads of our own. Raises `AwsFailure`."""
-        before = self.describe(name, digests)
-        reading = _Reading(self._place, self._cache, Repository(self.registry, name))
-        return reading.manifests([before[digest] for digest in digests if digest in before])
+    def manifests(self, name: str, images: Sequence[Image]) -> Sequence[Manifest]:
+        """The manifests of at most 100 images, as just described (BatchGetImage), byte for byte. Noted as reads of our own.
+
+        Raises `AwsFailure`.
+        """
+        return _Reading(self._place, self._cache, Repository(self.registry, name)).manifests(images)
 
     def push(self, name: str, manifest: Manifest, tag: str | None) -> None:
         """Push a manifest back (PutImage). One that is there already is no failure. Raises `Missing` where its layers are gone."""

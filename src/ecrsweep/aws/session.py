@@ -6,6 +6,8 @@ made once a service and region, and shared by threads.
 
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -25,6 +27,7 @@ from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
+from ecrsweep.core.journal import run_name
 from ecrsweep.core.names import Registry
 
 T = TypeVar("T")
@@ -50,8 +53,14 @@ class AwsSession:
         endpoint_url: str | None = None,
         region: str | None = None,
         environ: Mapping[str, str],
+        run: str | None = None,
     ) -> None:
-        """`region` is the one to begin with, None for the configured one. Raises `CredentialsFailure` for an unknown profile."""
+        """`region` is the one to begin with, None for the configured one; `run` names the run in CloudTrail.
+
+        Raises `CredentialsFailure` for an unknown profile.
+        """
+        self.run = run or run_name(time.time(), uuid.uuid4().hex[:8])
+        """The word for this run in the user agent of every call, and in its journal."""
         try:
             self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
             self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
@@ -216,7 +225,7 @@ class AwsSession:
             "connect_timeout": 5,
             "read_timeout": 60,
             "max_pool_connections": 2 * _SIDE_BY_SIDE,
-            "user_agent_extra": f"ecrsweep/{__version__}",
+            "user_agent_extra": f"ecrsweep/{__version__} run/{self.run}",
         }
         if not asked:
             options["retries"] = {"mode": "adaptive", "total_max_attempts": _ATTEMPTS}
@@ -292,6 +301,11 @@ class AwsWorld:
     def account(self) -> str:
         """The account of the credentials."""
         return self._session.account
+
+    @property
+    def run(self) -> str:
+        """The word for this run in the user agent of every call, and in its journal."""
+        return self._session.run
 
     @property
     def allowed_actions(self) -> frozenset[str]:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -25,10 +26,8 @@ from ecrsweep.cli.running import (
     settings_of,
 )
 from ecrsweep.cli.voice import Voice
-from ecrsweep.core.document import (
-    SavedPlan,
-    read_plan,
-)
+from ecrsweep.core.decisions import GOING, Action
+from ecrsweep.core.document import PlannedImage, SavedPlan, read_plan
 from ecrsweep.core.errors import BadInput, PlanUnreadable
 from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
 from ecrsweep.core.times import rfc3339
@@ -43,6 +42,7 @@ from ecrsweep.reports.table import (
 )
 from ecrsweep.reports.words import counted, printable, size
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
+from ecrsweep.wiring.journals import begin_record
 from ecrsweep.wiring.memory import Memory
 from ecrsweep.wiring.prepare import reopen
 
@@ -52,7 +52,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     voice = Voice(flags)
     if not flags["yes"] and not sys.stdin.isatty():
         raise BadInput(
-            "apply asks before it deletes, and there is no terminal to ask on: add --yes to go ahead without"
+            "apply asks before it changes anything, and there is no terminal to ask on: add --yes to go ahead without"
         )
     if file is None:
         world, request = prepared(flags)
@@ -67,16 +67,17 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         if not goes_on:
             voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
     if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
-        voice.warn("Not confirmed. Nothing was deleted.")
+        voice.warn("Not confirmed. Nothing was changed.")
         status, goes_on = Exit.ERROR, False
     if not goes_on:
         memory.write(voice.warn)
         return status
     with voice.working("Asking again what is in use"):
         run = begin(world, request, memory, voice)
+    record = begin_record(world, memory, saved, journal=flags["journal"], manifests=flags["manifests"])
     with stopping() as stopped:
-        with voice.working("Deleting"):
-            result = apply(world, saved, run, stopped.is_set, voice.say)
+        with voice.working("Changing"):
+            result = apply(world, saved, run, stop=stopped.is_set, say=voice.say, record=record)
         _show_result(result, flags)
     statuses = list(apply_statuses(result))
     memory.note(run, request, statuses)
@@ -87,7 +88,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
 
 _OF_THE_PLAN: Final = frozenset(
     {
-        "repositories", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
+        "repositories", "otherwise", "trial_for", "delete_after_archived", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
         "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
         "with_sources", "source_options",
     }
@@ -150,10 +151,9 @@ def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
 def _confirmed(saved: SavedPlan) -> bool:
     """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
     account, number = saved.header.scope.account, len(saved.going)
-    freed = size(sum(row.size_bytes for row in saved.going))
     print(
-        f"This deletes up to {counted(number, 'image')} ({freed} at most) of account {account}, planned at "
-        f"{rfc3339(saved.header.created_at)}. It cannot be undone.",
+        f"This {_what_it_does(saved.going)} of account {account}, planned at {rfc3339(saved.header.created_at)}. "
+        f"{_undoing(saved.going)}",
         file=sys.stderr,
     )
     print(
@@ -163,6 +163,25 @@ def _confirmed(saved: SavedPlan) -> bool:
         flush=True,
     )
     return sys.stdin.readline().split() == [account, str(number)]
+
+
+def _what_it_does(going: Sequence[PlannedImage]) -> str:
+    """In words: "deletes up to 3 images (12 MB at most) and archives 2 images"."""
+    parts = []
+    for action, verb in ((Action.DELETE, "deletes"), (Action.ARCHIVE, "archives"), (Action.UNTAG, "takes tags off")):
+        rows = [row for row in going if row.action is action]
+        if rows:
+            most = f" ({size(sum(row.size_bytes for row in rows))} at most)" if action in GOING else ""
+            parts.append(f"{verb} up to {counted(len(rows), 'image')}{most}")
+    return " and ".join(parts)
+
+
+def _undoing(going: Sequence[PlannedImage]) -> str:
+    """What can be undone, and how surely."""
+    actions = {row.action for row in going}
+    if Action.DELETE in actions:
+        return "A deletion cannot be undone once the layers are gone."
+    return "ecrsweep restore brings archived images back." if Action.ARCHIVE in actions else "The images stay."
 
 
 def _show_result(result: ApplyResult, flags: Flags) -> None:

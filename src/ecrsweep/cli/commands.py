@@ -82,6 +82,11 @@ _retention = _all_of(
                  help="Keep what was pushed or pulled within this time; 0d switches it off."),
     click.option("--used-within", metavar="DURATION", default="30d", show_default=True,
                  help="Keep what an earlier run saw in use within this time; 0d switches it off."),
+    click.option("--otherwise", type=click.Choice(["delete", "archive", "trial", "keep"]), default="delete", show_default=True,
+                 help="What becomes of the rest: trial archives it, and deletes it when nothing missed it for --trial-for."),
+    click.option("--trial-for", metavar="DURATION", default="30d", show_default=True, help="How long a trial takes."),
+    click.option("--delete-after-archived", metavar="DURATION",
+                 help="Delete what has been in the archive for this time. Default: never."),
     click.option("--hold-file", "hold_files", multiple=True, metavar="FILE",
                  help="Images that their owners hold; a path or s3://...; repeatable."),
     click.option("--max-fraction", type=float, metavar="F",
@@ -137,6 +142,10 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_retention
 @_output
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--journal", metavar="FILE|s3://BUCKET/KEY",
+              help="Write down here what is really done. Default: beside the ledger.")  # fmt: skip
+@click.option("--manifests/--no-manifests", default=True,
+              help="Whether the journal keeps the manifests of what is deleted, so that it can be pushed back for a while.")  # fmt: skip
 @click.pass_context
 def apply(context: click.Context, /, file: str | None, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Carry out a saved plan; without FILE: plan, show, confirm, apply.

@@ -13,7 +13,7 @@ from ecrsweep.app import PlanRun, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import OF_ONE_POLICY, Configuration, Settings
-from ecrsweep.core.decisions import Action
+from ecrsweep.core.decisions import CHANGING
 from ecrsweep.core.document import (
     Footer,
     PlannedImage,
@@ -95,7 +95,7 @@ def plan_report(flags: Flags) -> PlanReport:
 
 
 def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> list[PlannedImage]:
-    """Let the repositories pass before every report; the images that may go."""
+    """Let the repositories pass before every report; the images that an apply would change."""
     going: list[PlannedImage] = []
     for report in reports:
         report.begin(run.header)
@@ -103,8 +103,8 @@ def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> l
         voice.say(f"{plan.repository.registry.region} {plan.repository.name}: {counted(len(plan.decisions), 'image')}")
         for report in reports:
             report.add(plan)
-        if plan.summary.delete:
-            going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+        if plan.summary.changing:
+            going += (row for row in decision_documents(plan) if row.action in CHANGING)
     return going
 
 

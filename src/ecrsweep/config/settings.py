@@ -12,7 +12,7 @@ import msgspec
 
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.names import Registry
-from ecrsweep.core.policy import Limits, Policy, parse_duration
+from ecrsweep.core.policy import Limits, Otherwise, Policy, parse_duration
 
 _S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/].*)?/?")
 _GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[A-Za-z0-9_.-]+)?(@\d{12})?(/[a-z0-9-]+)?")
@@ -43,6 +43,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pushed_within: str | None = None
     pulled_within: str = "30d"
     used_within: str = "30d"
+    otherwise: str = "delete"
+    trial_for: str = "30d"
+    delete_after_archived: str | None = None
     max_fraction: float | None = None
     max_images: int | None = None
     max_bytes: int | None = None
@@ -59,8 +62,11 @@ OF_A_FILE: Final = frozenset({"account", "aliases", "fraction_from", "policies"}
 """The members that only a configuration file can say."""
 
 OF_ONE_POLICY: Final = frozenset(
-    {"keep_newest", "keep_tags", "keep_tag_regexes", "keep_latest", "pushed_within", "pulled_within", "used_within"}
-)
+    {
+        "keep_newest", "keep_tags", "keep_tag_regexes", "keep_latest", "pushed_within", "pulled_within", "used_within",
+        "otherwise", "trial_for", "delete_after_archived",
+    }
+)  # fmt: skip
 """The members that make a policy, where no file does."""
 
 
@@ -79,6 +85,9 @@ def policy_of(settings: Settings) -> Policy:
         pushed_within=_window("--pushed-within", settings.pushed_within),
         pulled_within=_window("--pulled-within", settings.pulled_within),
         used_within=_window("--used-within", settings.used_within),
+        otherwise=_otherwise(settings.otherwise),
+        trial_for=_window("--trial-for", settings.trial_for) or 0.0,
+        delete_after_archived=_window("--delete-after-archived", settings.delete_after_archived),
     )
 
 
@@ -109,6 +118,13 @@ def check_state(location: str | None, flag: str = "--state ") -> str | None:
     if not _S3.fullmatch(location):
         raise BadInput(f'{flag}"{location}": accepted is a folder, or s3://BUCKET/PREFIX')
     return location
+
+
+def _otherwise(word: str) -> Otherwise:
+    try:
+        return Otherwise(word)
+    except ValueError as error:
+        raise BadInput(f'--otherwise "{word}": accepted are {", ".join(Otherwise)}') from error
 
 
 def _window(flag: str, text: str | None) -> float | None:

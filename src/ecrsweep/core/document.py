@@ -135,6 +135,8 @@ class SavedPlan(msgspec.Struct, frozen=True):
     going: tuple[PlannedImage, ...]
     summary: Summary
     verdict: str | None
+    digest: str | None = None
+    """That of its content, where it was read from a file."""
 
 
 def planned(repository: Repository, decision: Decision) -> PlannedImage:
@@ -263,7 +265,7 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
         raise PlanExpired(
             f"The plan expired at {rfc3339(header.expires_at)}: what it saw may no longer be true. Make a new one."
         )
-    return SavedPlan(header, tuple(going), summary, verdict)
+    return SavedPlan(header, tuple(going), summary, verdict, f"sha256:{content.hexdigest()}")
 
 
 def _read_header(line: bytes) -> Header:

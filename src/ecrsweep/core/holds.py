@@ -23,6 +23,9 @@ OWNERS_TAG: Final = "ecrsweep"
 LEAVE_ALONE: Final = "never"
 """Its value where nothing of the repository is to be touched."""
 
+HOLDS_SOURCE: Final = "holds"
+"""The word in coverage for the holds of earlier runs, where these could not be read."""
+
 _ANY_REGISTRY: Final = Registry("", "")
 
 

@@ -4,7 +4,9 @@ A line stands before every call that changes something, and one after it with wh
 moment a run dies at, the journal says what was under way. The format is public: docs/formats.md. Reading trusts nothing.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -72,6 +74,14 @@ class History(msgspec.Struct, frozen=True):
             if call.action is action:
                 found = call.asked if call.answers is None else call.done
                 yield from ((call.repository, touched) for touched in found)
+
+
+def run_name(now: float, word: str = "") -> str:
+    """A name for a run that sorts by time: `now` in seconds since the epoch, and a word that tells it from others."""
+    moment = datetime.fromtimestamp(now, UTC)
+    bare = re.sub(r"[^A-Za-z0-9-]", "", word)
+    name = f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z"
+    return f"{name}-{bare}" if bare else name
 
 
 def begun(run: str, account: str, tool_version: str, now: float, plan: str | None = None) -> Event:

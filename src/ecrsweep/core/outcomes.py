@@ -13,9 +13,12 @@ APPLY_FORMAT: Final = "ecrsweep.apply/1"
 
 
 class Outcome(StrEnum):
-    """What became of an image that the plan let go."""
+    """What became of an image that the plan changes."""
 
     DELETED = "deleted"
+    ARCHIVED = "archived"
+    UNTAGGED = "untagged"
+    """The tags that the plan names are gone from it, and it stays."""
     ALREADY_GONE = "already_gone"
     SPARED = "spared"
     """The world changed: it is in use now, or not what was planned any more."""
@@ -30,6 +33,8 @@ class Outcome(StrEnum):
     NOT_TRIED = "not_tried"
     """Stopped before its turn."""
 
+
+CHANGED: Final = frozenset({Outcome.DELETED, Outcome.ARCHIVED, Outcome.UNTAGGED})
 
 LEFT_UNDONE: Final = frozenset({Outcome.REFUSED, Outcome.UNKNOWN, Outcome.NOT_TRIED, Outcome.KEPT_WITH_PARENT})
 
@@ -61,7 +66,14 @@ class ApplyResult(msgspec.Struct, frozen=True):
     held: bool = False
     interrupted: bool = False
     stopped_by: str | None = None
-    """Why nothing further was tried, where credentials or permissions gave out."""
+    """Why nothing further was tried, where credentials, permissions or the journal gave out."""
+    journal: str | None = None
+    """Where it is written down, if it is."""
+
+    @property
+    def changed(self) -> int:
+        """How many images were deleted, archived or lost tags."""
+        return self.count(*CHANGED)
 
     def count(self, *outcomes: Outcome) -> int:
         """How many images came to one of these outcomes."""
@@ -93,4 +105,5 @@ class ApplyResult(msgspec.Struct, frozen=True):
             "held": self.held,
             "interrupted": self.interrupted,
             "stopped_by": self.stopped_by,
+            **({"journal": self.journal} if self.journal is not None else {}),
         }

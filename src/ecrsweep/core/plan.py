@@ -42,6 +42,11 @@ class Summary(msgspec.Struct, frozen=True):
         """Images that will be out of reach."""
         return self.delete + self.archive
 
+    @property
+    def changing(self) -> int:
+        """Images that an apply has something to do for."""
+        return self.going + self.untag
+
     def __add__(self, other: "Summary") -> "Summary":
         """Field by field."""
         return Summary(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))

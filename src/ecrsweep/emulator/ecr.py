@@ -98,14 +98,15 @@ class EcrApi:
     def _put_image(self, account: str, region: str, asked: _Json) -> _Json:
         repository = self._repository(account, region, asked)
         text, tag = asked["imageManifest"], asked.get("imageTag")
-        digest = manifests.digest_of(text)
+        media_type = asked.get("imageManifestMediaType")
+        digest = manifests.digest_of_manifest(text)
         if asked.get("imageDigest") not in {None, digest}:
             raise AwsError("ImageDigestDoesNotMatchException", "The digest does not match that of the manifest")
         if tag is not None and not _TAG.fullmatch(tag):
             raise invalid(f"Invalid parameter at 'imageTag' failed to satisfy constraint: '{tag}'")
         with repository.lock:
-            self._check_push(repository, digest, tag, text)
-            repository.push(text, () if tag is None else (tag,), media_type=asked.get("imageManifestMediaType"))
+            self._check_push(repository, digest, tag, text, media_type)
+            repository.push(text, () if tag is None else (tag,), media_type=media_type)
             image = repository.by_digest[digest]
         found = {"imageDigest": digest} | ({} if tag is None else {"imageTag": tag})
         return {
@@ -113,7 +114,9 @@ class EcrApi:
             | {"imageId": found, "imageManifest": text, "imageManifestMediaType": image.media_type}
         }
 
-    def _check_push(self, repository: Repository, digest: str, tag: str | None, text: str) -> None:
+    def _check_push(
+        self, repository: Repository, digest: str, tag: str | None, text: str, media_type: str | None
+    ) -> None:
         held = repository.by_tag.get(tag) if tag else None
         if digest in repository.by_digest and (tag is None or held == digest):
             raise AwsError(
@@ -124,8 +127,15 @@ class EcrApi:
                 "ImageTagAlreadyExistsException",
                 f"The image tag '{tag}' already exists in the '{repository.name}' repository and cannot be overwritten because the tag is immutable.",
             )
-        children = repository._stored(digest, text, None, 0.0, 0).children
-        if any(child not in repository.by_digest for child in children):
+        found = manifests.contents(text, media_type)
+        missing = repository.layers.missing(found.layers)
+        if missing:
+            raise AwsError(
+                "LayersNotFoundException",
+                f"Layers with digests '[{', '.join(missing)}]' required for pushing image into repository with name "
+                f"'{repository.name}' in the registry with id '{repository.account}' do not exist",
+            )
+        if any(child not in repository.by_digest for child in found.children):
             raise AwsError(
                 "ReferencedImagesNotFoundException", "The manifest list is referencing an image that does not exist."
             )

@@ -1,8 +1,13 @@
-"""Manifests as build tools write them: real JSON, real digests, deterministic by their seed."""
+"""Manifests as build tools write them: real JSON, real digests, deterministic by their seed. And what any manifest says.
 
+https://github.com/opencontainers/image-spec/blob/main/manifest.md, and Docker's schema 1 and 2.
+"""
+
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 DOCKER_1: Final = "application/vnd.docker.distribution.manifest.v1+json"
@@ -19,6 +24,25 @@ def digest_of(content: bytes | str) -> str:
     """The digest of any content."""
     raw = content.encode() if isinstance(content, str) else content
     return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def digest_of_manifest(text: str) -> str:
+    """The digest under which a registry has a manifest: of its text, but of a signed one of schema 1, of what was signed.
+
+    So it is with every registry that follows the specification, and a client that pulls by digest checks it; of ECR
+    nobody has written it down.
+    https://github.com/distribution/distribution/blob/v2.8.2/docs/spec/manifest-v2-1.md#signed-manifests
+    """
+    try:
+        body = json.loads(text)
+        told = json.loads(_from_base64(body["signatures"][0]["protected"]))
+        return digest_of(text.encode()[: told["formatLength"]] + _from_base64(told["formatTail"]))
+    except (ValueError, KeyError, IndexError, TypeError):
+        return digest_of(text)
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def image_manifest(
@@ -99,6 +123,49 @@ def encoded(manifest: dict[str, Any] | bytes | str) -> str:
     if isinstance(manifest, bytes):
         return manifest.decode()
     return manifest if isinstance(manifest, str) else json.dumps(manifest, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a manifest says of itself: `layers` are the digests of its configuration and of all other blobs that it needs."""
+
+    media_type: str
+    artifact_type: str | None
+    subject: str | None
+    children: tuple[str, ...]
+    layers: tuple[str, ...]
+    size: int
+
+
+def contents(text: str, media_type: str | None = None) -> Contents:
+    """What a manifest says. `media_type` is what the push called it. One that makes no sense says nothing."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    body: dict[str, Any] = found if isinstance(found, dict) else {}
+    kind = media_type or body.get("mediaType") or DOCKER_1
+    config, layers = _described(body, "config"), _described(body, "layers")
+    subject = _digests(_described(body, "subject"))
+    return Contents(
+        media_type=kind,
+        artifact_type=body.get("artifactType") or (config[0].get("mediaType") if config else None),
+        subject=subject[0] if subject else None,
+        children=_digests(_described(body, "manifests")) if kind in {OCI_INDEX, DOCKER_LIST} else (),
+        layers=_digests([*config, *layers, *_described(body, "blobs")])
+        + _digests(_described(body, "fsLayers"), "blobSum"),
+        size=sum(layer.get("size", 0) for layer in layers),
+    )
+
+
+def _described(body: dict[str, Any], member: str) -> list[dict[str, Any]]:
+    """The descriptors in a member, which is one or a list of them."""
+    told = body.get(member)
+    return [entry for entry in (told if isinstance(told, list) else [told]) if isinstance(entry, dict)]
+
+
+def _digests(descriptors: Iterable[dict[str, Any]], member: str = "digest") -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry[member] for entry in descriptors if isinstance(entry.get(member), str)))
 
 
 def _optional(subject: str | None, artifact_type: str | None) -> dict[str, Any]:

@@ -4,9 +4,8 @@ The rules that hold for every way in (API or Python) are here; what a request ma
 """
 
 import itertools
-import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,8 +13,11 @@ from typing import Any, Final
 from ecrsweep.emulator import manifests
 from ecrsweep.emulator.clock import Clock
 from ecrsweep.emulator.errors import AwsError
+from ecrsweep.emulator.layers import Layers
 
 RESTORE_TIME: Final = timedelta(minutes=20).total_seconds()
+LAYERS_STAY: Final = timedelta(days=1)
+"""How long a layer stays that no image has. A guess: AWS does not say."""
 _SUFFIXES: Final = (("cn-", "amazonaws.com.cn"), ("eusc-", "amazonaws.eu"), ("", "amazonaws.com"))
 
 
@@ -33,6 +35,7 @@ class StoredImage:
     artifact_type: str | None = None
     subject: str | None = None
     children: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
     archived_at: float | None = None
     restored_at: float | None = None
     archived: bool = False
@@ -48,7 +51,9 @@ class StoredImage:
 class Repository:
     """One repository, and the direct way to fill it."""
 
-    def __init__(self, name: str, account: str, region: str, clock: Clock) -> None:
+    def __init__(
+        self, name: str, account: str, region: str, clock: Clock, layers_stay: Callable[[], timedelta] = lambda: LAYERS_STAY
+    ) -> None:  # fmt: skip
         """An empty repository."""
         self.name, self.account, self.region = name, account, region
         self.created_at = clock.seconds
@@ -58,6 +63,7 @@ class Repository:
         self.by_digest: dict[str, StoredImage] = {}
         self.by_tag: dict[str, str] = {}
         self.lock = threading.RLock()
+        self.layers = Layers(clock, lambda: layers_stay().total_seconds())
         self._clock = clock
         self._seeds = itertools.count()
 
@@ -83,13 +89,17 @@ class Repository:
         pulled_at: datetime | None = None,
         size: int | None = None,
     ) -> str:
-        """Push a manifest, and move tags to it; the digest. A tag that moves leaves the old image untagged."""  # fmt: skip
+        """Push a manifest, and move tags to it; the digest. A tag that moves leaves the old image untagged.
+
+        Nothing is checked: whatever layers it names are here from now on.
+        """  # fmt: skip
         text = manifests.encoded(manifest)
-        digest = manifests.digest_of(text)
+        digest = manifests.digest_of_manifest(text)
         with self.lock:
             if digest not in self.by_digest:
                 pushed = self._clock.seconds if pushed_at is None else pushed_at.timestamp()
-                self.by_digest[digest] = self._stored(digest, text, media_type, pushed, size)
+                stored = self.by_digest[digest] = self._stored(digest, text, media_type, pushed, size)
+                self.layers.taken(stored.layers)
             if pulled_at is not None:
                 self.by_digest[digest].pulled_at = pulled_at.timestamp()
             for tag in tags:
@@ -168,36 +178,33 @@ class Repository:
             image.tags.remove(tag)
             if not image.tags:
                 del self.by_digest[image.digest]
+                self.layers.left(image.layers)
 
     def remove(self, digest: str) -> None:
         """Delete an image and all its tags."""
         with self.lock:
-            for tag in self.by_digest.pop(digest).tags:
+            image = self.by_digest.pop(digest)
+            for tag in image.tags:
                 del self.by_tag[tag]
+            self.layers.left(image.layers)
 
     def containing(self, digest: str) -> Iterator[str]:
         """The digests of the indexes here that contain a manifest."""
         return (image.digest for image in self.by_digest.values() if digest in image.children)
 
     def _stored(self, digest: str, text: str, media_type: str | None, pushed: float, size: int | None) -> StoredImage:
-        try:
-            body = json.loads(text)
-        except ValueError:
-            body = {}
-        kind = media_type or body.get("mediaType") or manifests.DOCKER_1
-        is_index = kind in {manifests.OCI_INDEX, manifests.DOCKER_LIST}
-        children = tuple(child["digest"] for child in body.get("manifests", ())) if is_index else ()
-        held = [self.by_digest[child].size for child in children if child in self.by_digest]
-        layers = [layer.get("size", 0) for layer in body.get("layers", ())]
+        found = manifests.contents(text, media_type)
+        held = [self.by_digest[child].size for child in found.children if child in self.by_digest]
         return StoredImage(
             digest=digest,
             manifest=text,
-            media_type=kind,
+            media_type=found.media_type,
             pushed_at=pushed,
-            size=size if size is not None else max(held, default=0) if is_index else sum(layers),
-            artifact_type=body.get("artifactType") or body.get("config", {}).get("mediaType"),
-            subject=(body.get("subject") or {}).get("digest"),
-            children=children,
+            size=size if size is not None else max(held, default=found.size),
+            artifact_type=found.artifact_type,
+            subject=found.subject,
+            children=found.children,
+            layers=found.layers,
         )
 
 
@@ -207,6 +214,7 @@ class EcrState:
     def __init__(self, clock: Clock, account: str, region: str) -> None:
         """`account` and `region` are meant where none is given."""
         self.clock = clock
+        self.layers_stay = LAYERS_STAY
         self.exclusions: dict[tuple[str, str], dict[str, float]] = {}
         self._account, self._region = account, region
         self._lock = threading.RLock()
@@ -217,13 +225,21 @@ class EcrState:
         held = self.registry(account or self._account, region or self._region)
         with self._lock:
             if name not in held:
-                held[name] = Repository(name, account or self._account, region or self._region, self.clock)
+                place = account or self._account, region or self._region
+                held[name] = Repository(name, *place, self.clock, lambda: self.layers_stay)
             return held[name]
 
     def registry(self, account: str, region: str) -> dict[str, Repository]:
         """The repositories of a registry, by name."""
         with self._lock:
             return self._repositories.setdefault((account, region), {})
+
+    def expire_layers(self) -> None:
+        """Let the layers go, everywhere, that no image has."""
+        for registry in list(self._repositories.values()):
+            for repository in registry.values():
+                with repository.lock:
+                    repository.layers.expire()
 
     def resolve(self, image: str) -> str | None:
         """The digest that a full image name means now; None where it means nothing here."""

@@ -1,9 +1,9 @@
 """The HTTP front of the emulated AWS: who asks what, of which account and region, and what goes wrong on the way.
 
 ECR, ECS and CloudTrail are answered here, with the few calls by which a client finds out who and where it is, scripted
-services, and reads of services in which nothing was made. Every other call goes to moto, in this process, which is
-imported when the first such call comes. Responses carry the emulated clock's `Date`, because clients compare it with
-pull times.
+services, and reads of services in which nothing was made; and unsigned requests under `/v2/`, as docker makes them. Every
+other call goes to moto, in this process, which is imported when the first such call comes. Responses carry the emulated
+clock's `Date`, because clients compare it with pull times.
 """
 
 import contextlib
@@ -17,12 +17,16 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from ecrsweep.emulator import distribution
+from ecrsweep.emulator.answers import Answer
 from ecrsweep.emulator.calls import Call, Calls
 from ecrsweep.emulator.clock import Clock
 from ecrsweep.emulator.cloudtrail import TrailState
@@ -55,14 +59,6 @@ _OWN: Final = frozenset(_TARGETS.values())
 _SCRIPTED_OF_ECS: Final = "Daemon"
 """What is in the names of the operations of ECS that scripts answer."""
 _BAD_TOKEN: Final = AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: bytes
-    content_type: str = "application/x-amz-json-1.1"
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +121,7 @@ class Emulator:
         self.scripts = Scripts(self.account, self.region)
         self.eks = EksState(self.scripts, self.clock, self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
+        self._distribution = distribution.Distribution(self.ecr, self._ecr_api, self.trail)
         self._throttles = Throttles()
         _forget_in_moto()
 
@@ -188,7 +185,7 @@ class Emulator:
         """Give each account and region a bucket for an operation: `rate` calls a second, `burst` at once."""
         self._throttles.limit(service, operation, rate, burst)
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """What a request gets. Raises `_Dropped` where the connection is to be closed instead."""
         call = self._understood(method, path, headers, body)
         self.calls.add(call)
@@ -202,12 +199,12 @@ class Emulator:
             instead = _before(fault, call)
             if instead is not None:
                 return instead
-        answer = self._answered(call, faults, lambda: self._from_moto(method, path, headers, body, call))
+        answer = self._answered(call, faults, lambda: self._over_http(method, path, headers, body, call))
         for fault in faults:
             answer = _after(fault, call, answer)
         return answer
 
-    def _answered(self, call: Call, faults: Sequence[Fault], from_moto: Callable[[], _Answer]) -> _Answer:
+    def _answered(self, call: Call, faults: Sequence[Fault], over_http: Callable[[], Answer]) -> Answer:
         try:
             if call.region in self.disabled_regions:
                 raise _BAD_TOKEN
@@ -215,16 +212,21 @@ class Emulator:
                 raise AwsError("ThrottlingException", "Rate exceeded")
             if call.wire is not None and self.scripts.tells(call.wire, call.operation):
                 told = self.scripts.told(call.wire, call.operation, call.account, call.region, call.parameters)
-                return _Answer(200, json.dumps(told).encode())
+                return Answer(200, json.dumps(told).encode())
             if call.service in _OWN:
-                return _Answer(200, json.dumps(self._operate(call, faults)).encode())
-            return self._who_and_where(call) or from_moto()
+                return Answer(200, json.dumps(self._operate(call, faults)).encode())
+            return self._who_and_where(call) or over_http()
         except AwsError as error:
             return _error(call, error)
         except KeyError as error:
             return _json_error(AwsError("InvalidParameterException", f"{error} is required"))
         except ValueError as error:
             return _json_error(AwsError("EmulatorMisuse", str(error)))
+
+    def _over_http(self, method: str, path: str, headers: dict[str, str], body: bytes, call: Call) -> Answer:
+        if call.service == distribution.SERVICE:
+            return self._distribution.answer(call, path, headers, body)
+        return self._from_moto(method, path, headers, body, call)
 
     def _operate(self, call: Call, faults: Sequence[Fault]) -> dict[str, Any]:
         refused = {digest: code for fault in faults for digest, code in fault.failures.items()}
@@ -246,6 +248,9 @@ class Emulator:
     def _understood(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Call:
         """Who asks what: the signature says account, region and service, the target or action says the operation."""
         signed = _SCOPE.search(headers.get("authorization", ""))
+        docker = None if signed else distribution.understood(method, path, headers, self.account, self.region)
+        if docker is not None:
+            return docker
         key = _KEY.fullmatch(signed["key"]) if signed else None
         account = key[1] if key and key[1] in self.accounts else self.account
         region = signed["region"] if signed else self.region
@@ -261,7 +266,7 @@ class Emulator:
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
         return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
 
-    def _who_and_where(self, call: Call) -> _Answer | None:
+    def _who_and_where(self, call: Call) -> Answer | None:
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
             return _xml(
                 "<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
@@ -275,7 +280,7 @@ class Emulator:
             return _xml(self._regions_document(every=call.parameters.get("AllRegions") == "true"))
         return None
 
-    def _simulated(self, call: Call) -> _Answer:
+    def _simulated(self, call: Call) -> Answer:
         if self.simulation is None:
             raise AwsError("AccessDenied", "User is not authorized to perform: iam:SimulatePrincipalPolicy", 403)
         actions = [value for name, value in call.parameters.items() if name.startswith("ActionNames.member.")]
@@ -304,7 +309,7 @@ class Emulator:
             f"<requestId>{uuid.uuid4()}</requestId><regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
         )
 
-    def _from_moto(self, method: str, path: str, headers: dict[str, str], body: bytes, call: Call) -> _Answer:
+    def _from_moto(self, method: str, path: str, headers: dict[str, str], body: bytes, call: Call) -> Answer:
         from werkzeug.test import Client  # noqa: PLC0415 - moto and werkzeug belong to an extra
 
         with self._moto_lock:
@@ -315,9 +320,7 @@ class Emulator:
             wanted["x-moto-account-id"] = call.account
             response = Client(self._moto).open(path, method=method, headers=list(wanted.items()), data=body)
         kept = tuple((name, value) for name, value in response.headers if name.lower().startswith(("x-", "etag")))
-        return _Answer(
-            response.status_code, response.get_data(), response.headers.get("content-type", "text/xml"), kept
-        )
+        return Answer(response.status_code, response.get_data(), response.headers.get("content-type", "text/xml"), kept)
 
 
 class _Server(ThreadingHTTPServer):
@@ -341,7 +344,7 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
             return goes_on
 
         def _respond(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = _received(self.headers, self.rfile)
             headers = {name.lower(): value for name, value in self.headers.items()}
             try:
                 answer = emulator.answer(self.command, self.path, headers, body)
@@ -358,7 +361,8 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
             for name, value in answer.headers:
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body)
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
             self.wfile.flush()
 
         do_POST = do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = _respond  # noqa: N815 - names of the standard library
@@ -367,6 +371,18 @@ def _handler_for(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
             """Calls are counted, not printed."""
 
     return Handler
+
+
+def _received(headers: Message, stream: BufferedIOBase) -> bytes:
+    """What was sent, whole or in chunks: docker's kind of client does not say how long a layer will be."""
+    if headers.get("transfer-encoding", "").lower() != "chunked":
+        return stream.read(int(headers.get("content-length") or 0))
+    chunks = []
+    while size := int(stream.readline().partition(b";")[0], 16):
+        chunks.append(stream.read(size))
+        stream.readline()
+    stream.readline()
+    return b"".join(chunks)
 
 
 def _moto_application() -> Callable[..., Any]:
@@ -383,7 +399,7 @@ def _forget_in_moto() -> None:
         api.moto_api_backend.reset()
 
 
-def _before(fault: Fault, call: Call) -> _Answer | None:
+def _before(fault: Fault, call: Call) -> Answer | None:
     """What a fault does before the call has had its effect; an answer instead of it, or none."""
     match fault.kind:
         case "drop_before":
@@ -396,39 +412,41 @@ def _before(fault: Fault, call: Call) -> _Answer | None:
             error = AwsError(fault.code, fault.message.replace("*:*", f"{call.service}:{call.operation}"), fault.status)
             return _error(call, error)
         case "html":
-            return _Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
+            return Answer(fault.status, b"<html><body>Something broke</body></html>", "text/html")
     return None
 
 
-def _after(fault: Fault, call: Call, answer: _Answer) -> _Answer:
+def _after(fault: Fault, call: Call, answer: Answer) -> Answer:
     """What a fault does when the call has had its effect."""
     match fault.kind:
         case "drop_after":
             raise _Dropped
         case "garbage":
-            return _Answer(200, fault.body)
+            return Answer(200, fault.body)
         case "after" if fault.run is not None:
             fault.run(call)
     return answer
 
 
-def _error(call: Call, error: AwsError) -> _Answer:
+def _error(call: Call, error: AwsError) -> Answer:
+    if call.service == distribution.SERVICE:
+        return distribution.failed(error)
     is_json = call.service in _OWN or call.wire is not None
     return _json_error(error) if is_json else _xml_error(error)
 
 
-def _json_error(error: AwsError) -> _Answer:
-    return _Answer(error.status, json.dumps({"__type": error.code, "message": error.message}).encode())
+def _json_error(error: AwsError) -> Answer:
+    return Answer(error.status, json.dumps({"__type": error.code, "message": error.message}).encode())
 
 
-def _xml(text: str) -> _Answer:
-    return _Answer(200, text.encode(), "text/xml")
+def _xml(text: str) -> Answer:
+    return Answer(200, text.encode(), "text/xml")
 
 
-def _xml_error(error: AwsError) -> _Answer:
+def _xml_error(error: AwsError) -> Answer:
     text = (
         f"<ErrorResponse><Error><Type>Sender</Type><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error>"
         f"<Errors><Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error></Errors>"
         f"<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
     )
-    return _Answer(error.status if error.status != 200 else 400, text.encode(), "text/xml")  # noqa: PLR2004 - HTTP
+    return Answer(error.status if error.status != 200 else 400, text.encode(), "text/xml")  # noqa: PLR2004 - HTTP

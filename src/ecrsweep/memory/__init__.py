@@ -1,10 +1,12 @@
-"""What outlives a run: the ledger of uses and the accepted counts, over any place that can keep them.
+"""What outlives a run: the ledger of uses, the accepted counts, holds, edges and journals, over any place that can keep them.
 
 It knows the core and ports. What memory means for an image is decided in the core; where it lies is wired elsewhere.
 """
 
+from ecrsweep.memory.edges import EdgeBook
 from ecrsweep.memory.folder import Folder
 from ecrsweep.memory.holds import HoldBook
+from ecrsweep.memory.journal import FileJournal, StoredJournal, stored_lines
 from ecrsweep.memory.ledger import Ledger
 
-__all__ = ["Folder", "HoldBook", "Ledger"]
+__all__ = ["EdgeBook", "FileJournal", "Folder", "HoldBook", "Ledger", "StoredJournal", "stored_lines"]

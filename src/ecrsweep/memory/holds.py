@@ -1,6 +1,7 @@
 """Holds that ecrsweep itself has put on images, over a state store: a file each, which whoever lifts the hold removes.
 
-A hold that cannot be read may be of any image, so that is a gap, unlike with the ledger.
+A hold that is there and makes no sense may be of any image: that is a gap. Where nothing can be read at all, it is told like
+that of the ledger, and is a gap where artifacts are on trial: only holds say which of them somebody missed.
 """
 
 from typing import Final
@@ -8,15 +9,12 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.errors import BadInput, StateFailure
-from ecrsweep.core.holds import Hold, Holds
+from ecrsweep.core.holds import HOLDS_SOURCE, Hold, Holds
 from ecrsweep.core.times import parse_rfc3339
 from ecrsweep.core.uses import Coverage, CoverageStatus
 from ecrsweep.ports import StateStore
 
 HOLD_FORMAT: Final = "ecrsweep.hold/1"
-HOLDS_SOURCE: Final = "holds"
-"""The word in coverage for the holds of earlier runs, where these could not be read."""
-
 _EVERYWHERE: Final = "all"
 
 
@@ -53,7 +51,8 @@ class HoldBook:
                 except (BadInput, msgspec.MsgspecError, KeyError, TypeError) as error:
                     gaps.append(self._gap(f"{name} at {self._store.location} is no hold: {error}"))
         except StateFailure as failure:
-            gaps.append(self._gap(f"the holds at {self.location} cannot be read: {failure}"))
+            unread = self._gap(f"the holds at {self.location} cannot be read: {failure}")
+            gaps.append(msgspec.structs.replace(unread, status=CoverageStatus.SKIPPED))
         return tuple(found), tuple(gaps)
 
     def _gap(self, error: str) -> Coverage:

@@ -5,7 +5,7 @@ Whatever comes from outside goes through `printable`: a tag can hold an escape s
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TextIO
 
 from rich.console import Console
@@ -14,15 +14,18 @@ from rich.text import Text
 
 from ecrsweep.core.decisions import EXPLANATIONS, Action, Code, Decision, Reason
 from ecrsweep.core.document import Footer, Header
-from ecrsweep.core.outcomes import ApplyResult, Outcome, Result
-from ecrsweep.core.plan import Explanation, RepositoryPlan, Summary
-from ecrsweep.core.policy import Policy, format_duration
+from ecrsweep.core.images import Status
+from ecrsweep.core.outcomes import CHANGED, ApplyResult, Outcome, Result
+from ecrsweep.core.plan import Explanation, Missed, RepositoryPlan, Summary
+from ecrsweep.core.policy import Order, Otherwise, Policy, format_duration
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 
-_STYLES: Final = {Action.KEEP: "green", Action.DELETE: "red", Action.ARCHIVE: "yellow", Action.HOLD: "yellow"}
+_STYLES: Final = {
+    Action.KEEP: "green", Action.DELETE: "red", Action.ARCHIVE: "yellow", Action.HOLD: "yellow", Action.UNTAG: "green",
+}  # fmt: skip
 _SHOWN: Final = 10
 _SHORT_DIGEST: Final = 19
 _WIDE: Final = 10_000
@@ -56,7 +59,12 @@ class PlanTable:
         scope = header.scope
         self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}", style="bold"))
         for policy in header.policies:
-            self._out.print(f"Kept: {rules(policy)}.")
+            of = f" in {', '.join(policy.repositories)} (policy {policy.name})" if len(header.policies) > 1 else ""
+            self._out.print(f"Kept{printable(of)}: {rules(policy)}.{printable(fate(policy))}")
+        for hold in header.holds:
+            over = hold.until is not None and hold.until < header.created_at
+            said = "Held no longer" if over else "Held by its owner"
+            self._out.print(f"{said}: {printable(f'{hold.image}: {hold.described}')}.")
         self._out.print()
 
     def add(self, plan: RepositoryPlan) -> None:
@@ -70,7 +78,8 @@ class PlanTable:
             self._out.print()
 
     def end(self, footer: Footer) -> None:
-        """Show the table, and what stands behind it."""
+        """Show the table, and what stands behind it; first of all what is in use and cannot be pulled."""
+        _print_missed(self._out, footer.missed)
         self._out.print(self._table(footer.summary))
         self._out.print()
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
@@ -89,14 +98,16 @@ class PlanTable:
         if many:
             table.add_column("REGION", no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
-        for name in ("IMAGES", "KEEP", "DELETE", "HOLD", "SIZE TO DELETE"):
+        columns = _columns(total)
+        for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         for plan, summary in self._rows:
             place = [plan.repository.registry.region] if many else []
-            table.add_row(*place, printable(plan.repository.name), *_cells(summary))
+            table.add_row(*place, printable(plan.repository.name), *(cell(summary) for cell in columns.values()))
         place = [""] if many else []
         table.add_section()
-        table.add_row(*place, counted(total.repositories, "repository"), *_cells(total), style="bold")
+        cells = (cell(total) for cell in columns.values())
+        table.add_row(*place, counted(total.repositories, "repository"), *cells, style="bold")
         return table
 
 
@@ -105,7 +116,11 @@ def rules(policy: Policy) -> str:
     tags = [*policy.protected_tags, *(f"/{regex}/" for regex in policy.protected_tag_regexes)]
     parts = [
         "whatever is in use",
-        f"the newest {policy.newest} tagged of each repository",
+        f"the newest {policy.newest} tagged of each repository{' by version' if policy.order is Order.SEMVER else ''}",
+        *(
+            f"the newest {group.newest} for each {' and '.join(group.names)} of /{group.pattern}/"
+            for group in policy.newest_per
+        ),
         f"tags {', '.join(tags)}" if tags else "",
         f"pulled within {format_duration(policy.pulled_within)}" if policy.pulled_within else "",
         f"seen in use within {format_duration(policy.used_within)}" if policy.used_within else "",
@@ -113,6 +128,21 @@ def rules(policy: Policy) -> str:
         f"untagged for {format_duration(policy.untagged_for)} after push",
     ]
     return "; ".join(printable(part) for part in parts if part)
+
+
+def fate(policy: Policy) -> str:
+    """What becomes of the rest, in a sentence; nothing where it is simply deleted."""
+    sentences = {
+        Otherwise.DELETE: "",
+        Otherwise.ARCHIVE: " The rest is archived.",
+        Otherwise.TRIAL: f" The rest is archived, and deleted when nothing has missed it for {format_duration(policy.trial_for)}.",
+        Otherwise.KEEP: " The rest is kept too.",
+    }
+    after = policy.delete_after_archived
+    archived = f" What is archived goes after {format_duration(after)}." if after is not None else ""
+    tags = f" Tags {', '.join(policy.untag)} go from images that stay." if policy.untag else ""
+    asked = f" Only in repositories tagged {policy.opt_in_tag}." if policy.opt_in_tag else ""
+    return sentences[policy.otherwise] + archived + tags + asked
 
 
 def verdict(footer: Footer) -> str:
@@ -128,10 +158,18 @@ def verdict(footer: Footer) -> str:
     if footer.verdict is not None:
         return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
     held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
-    if not summary.delete:
+    if not summary.changing:
         return f"Nothing to delete.{held}"
-    going = f"{counted(summary.delete, 'image')} can go, up to {size(summary.delete_bytes_upper_bound)}"
-    return f"{going} (layers may be shared).{held} Nothing was changed."
+    parts = []
+    if summary.delete:
+        freed = size(summary.delete_bytes_upper_bound)
+        parts.append(f"{counted(summary.delete, 'image')} can go, up to {freed} (layers may be shared).")
+    if summary.archive:
+        moved = size(summary.archive_bytes_upper_bound)
+        parts.append(f"{counted(summary.archive, 'image')} can be archived, up to {moved}.")
+    if summary.untag:
+        parts.append(f"{counted(summary.untag, 'image')} can lose tags and stay.")
+    return f"{' '.join(parts)}{held} Nothing was changed."
 
 
 class ApplyTable:
@@ -158,17 +196,25 @@ class ApplyTable:
             self._out.print(Text(printable(f"{line}: {why}" if why else line)))
         for line in coverage_lines([entry for entry in result.coverage if entry.is_gap], 0):
             self._out.print(Text(printable(line), style="bold red"))
+        if result.journal is not None:
+            self._out.print(f"Written down in {printable(result.journal)}")
         self._out.print(Text(apply_sentence(result), style="bold"))
 
 
-_EXPECTED: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
+_EXPECTED: Final = CHANGED | {Outcome.ALREADY_GONE}
 
 
 def apply_sentence(result: ApplyResult) -> str:
     """What an apply came to, in a sentence or two."""
     summary = result.summary()
     freed = size(summary["deleted_bytes_upper_bound"])
-    parts = [f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, up to {freed}."]
+    parts = []
+    if result.count(Outcome.ARCHIVED):
+        parts.append(f"Archived {counted(result.count(Outcome.ARCHIVED), 'image')}.")
+    if result.count(Outcome.UNTAGGED):
+        parts.append(f"Took tags off {counted(result.count(Outcome.UNTAGGED), 'image')}.")
+    if result.count(Outcome.DELETED) or not parts:
+        parts.insert(0, f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, up to {freed}.")
     sentences = (
         ((Outcome.ALREADY_GONE,), "already gone"),
         ((Outcome.SPARED,), "spared because the world changed"),
@@ -322,14 +368,21 @@ def _borderless() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
-def _cells(summary: Summary) -> list[Text]:
-    return [
-        Text(f"{summary.images:,}"),
-        Text(f"{summary.keep:,}"),
-        Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
-        Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
-        Text(size(summary.delete_bytes_upper_bound) if summary.delete else "-"),
-    ]
+def _columns(total: Summary) -> dict[str, Callable[[Summary], Text]]:
+    """The columns of the plan's table, each with its cell of a summary. What only some policies do shows only where it is done."""
+    columns = {
+        "IMAGES": lambda summary: Text(f"{summary.images:,}"),
+        "KEEP": lambda summary: Text(f"{summary.keep:,}"),
+        "UNTAG": lambda summary: Text(_or_dash(summary.untag)),
+        "ARCHIVE": lambda summary: Text(_or_dash(summary.archive), style="yellow" if summary.archive else ""),
+        "DELETE": lambda summary: Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
+        "HOLD": lambda summary: Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
+        "SIZE TO ARCHIVE": lambda summary: Text(size(summary.archive_bytes_upper_bound) if summary.archive else "-"),
+        "SIZE TO DELETE": lambda summary: Text(size(summary.delete_bytes_upper_bound) if summary.delete else "-"),
+    }
+    absent = set() if total.untag else {"UNTAG"}
+    absent |= set() if total.archive else {"ARCHIVE", "SIZE TO ARCHIVE"}
+    return {name: cell for name, cell in columns.items() if name not in absent}
 
 
 def _or_dash(number: int) -> str:
@@ -350,22 +403,46 @@ def _image_table(decisions: Sequence[Decision]) -> Table:
             image.digest[:_SHORT_DIGEST],
             printable(", ".join(image.tags)) or "-",
             pushed,
-            printable(f"{first.code.value} {first.detail}{more}"),
+            printable(f"{_untagging(decision)}{first.code.value} {first.detail}{more}"),
         )
     return table
+
+
+def _untagging(decision: Decision) -> str:
+    return f"without {', '.join(decision.untag)}: " if decision.untag else ""
 
 
 def _outcome_table(by_repository: dict[str, list[Result]]) -> Table:
     table = _borderless()
     table.add_column("REPOSITORY", no_wrap=True)
-    for name in ("PLANNED", "DELETED", "SPARED", "LEFT"):
+    gone = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
+    columns = {"DELETED": gone, "ARCHIVED": {Outcome.ARCHIVED}, "UNTAGGED": {Outcome.UNTAGGED}}
+    found = {entry.outcome for entries in by_repository.values() for entry in entries}
+    columns = {name: outcomes for name, outcomes in columns.items() if name == "DELETED" or outcomes & found}
+    columns |= {"SPARED": {Outcome.SPARED, Outcome.HELD}}
+    for name in ("PLANNED", *columns, "LEFT"):
         table.add_column(name, justify="right", no_wrap=True)
     for uri, entries in by_repository.items():
-        gone = sum(entry.outcome in _EXPECTED for entry in entries)
-        spared = sum(entry.outcome in {Outcome.SPARED, Outcome.HELD} for entry in entries)
-        left = len(entries) - gone - spared
-        table.add_row(printable(uri), f"{len(entries):,}", f"{gone:,}", _or_dash(spared), _or_dash(left))
+        counts = [sum(entry.outcome in outcomes for entry in entries) for outcomes in columns.values()]
+        left = len(entries) - sum(counts)
+        table.add_row(printable(uri), f"{len(entries):,}", f"{counts[0]:,}", *map(_or_dash, [*counts[1:], left]))
     return table
+
+
+def _print_missed(out: Console, missed: Sequence[Missed]) -> None:
+    """What is in use and archived: the next pull fails, so this comes before everything else."""
+    if not missed:
+        return
+    out.print(Text(f"{counted(len(missed), 'image')} in use cannot be pulled:", style="bold red"))
+    for image in missed[:_SHOWN]:
+        name = f"{image.repository.uri}@{image.digest}"
+        tags = f" ({', '.join(image.tags)})" if image.tags else ""
+        out.print(f"    {printable(name + tags)} is {image.state}: {printable(image.used_by[0])}")
+        if image.state == Status.ARCHIVED:
+            out.print(f"    bring it back: ecrsweep restore {printable(name)}")
+    if len(missed) > _SHOWN:
+        out.print(f"    and {len(missed) - _SHOWN} more (--output json has all)")
+    out.print()
 
 
 def _print_unresolved(out: Console, unresolved: Sequence[Use]) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ecrsweep.core.holds import HOLDS_SOURCE
 from ecrsweep.core.ledger import LEDGER_SOURCE
 from ecrsweep.core.uses import Coverage, CoverageStatus
 
@@ -38,7 +39,8 @@ def printable(text: str) -> str:
 def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]:
     """What was asked, in one line when all is well, and a line for each gap and each kind of skip when not."""
     ledger = [entry for entry in coverage if entry.source == LEDGER_SOURCE]
-    coverage = [entry for entry in coverage if entry.source != LEDGER_SOURCE]
+    unread = [entry for entry in coverage if entry.source == HOLDS_SOURCE and entry.status is CoverageStatus.SKIPPED]
+    coverage = [entry for entry in coverage if entry.source != LEDGER_SOURCE and entry not in unread]
     lines = []
     complete = [entry for entry in coverage if entry.status is CoverageStatus.COMPLETE]
     if complete:
@@ -51,6 +53,7 @@ def coverage_lines(coverage: Sequence[Coverage], foreign_uses: int) -> list[str]
         elif entry.drop is not None:
             lines.append(f"DROP{' (accepted)' if entry.accepted else ''}: {entry.drop}")
     lines += (line for entry in ledger for line in _ledger_lines(entry))
+    lines += (f"Holds: not used: {entry.error}." for entry in unread if not ledger)
     lines += (f"Note: {entry.place}: {note}" for entry in coverage for note in entry.notes)
     return lines
 

@@ -6,14 +6,13 @@ An invocation that did not do all it was asked raises `Incomplete`, so that Lamb
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from ecrsweep.core.errors import EcrsweepError, PlanExpired
+from ecrsweep.core.journal import run_name
 from ecrsweep.serverless.deadline import FOR_THE_LOG, Deadline, OutOfTime
 from ecrsweep.serverless.run import Run
 from ecrsweep.serverless.settings import asked_of, beside_the_original, check_without_command
@@ -53,7 +52,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401 - what 
 
 
 def _commanded(event: Mapping[str, Any], deadline: Deadline, request: str | None) -> dict[str, Any]:
-    run = Run(asked_of(event, os.environ), os.environ, _name(request))
+    run = Run(asked_of(event, os.environ), os.environ, run_name(time.time(), request or ""))
     try:
         deadline.run(lambda: run.work(deadline.passed))
         status, stopped = run.status(), _TIME_LIMIT if run.was_cut else None
@@ -109,11 +108,3 @@ def _original(deadline: Deadline) -> dict[str, Any]:
     if status is not Exit.DONE:
         raise Incomplete(f"The run ended with status {status.value}: {_MEANINGS[status]}. The log says what and why.")
     return {"status": status.value}
-
-
-def _name(request: str | None) -> str:
-    """Sorted by time, and traceable to the invocation."""
-    now = datetime.fromtimestamp(time.time(), UTC)
-    moment = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z"
-    word = re.sub(r"[^A-Za-z0-9-]", "", request or "")
-    return f"{moment}-{word}" if word else moment

@@ -18,7 +18,7 @@ from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
 from ecrsweep.config import Settings
-from ecrsweep.core.decisions import Action, Code
+from ecrsweep.core.decisions import CHANGING, Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
@@ -28,6 +28,7 @@ from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.given import configuration_from
 from ecrsweep.wiring.grants import advice, lacking
+from ecrsweep.wiring.journals import begin_record
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
@@ -64,7 +65,7 @@ class Run:
         """Everything that is asked, until it is done or `stop` says so. Raises `EcrsweepError`."""
         environ = self._environ
         self._desk = self._opened_desk()
-        self._session = open_session(self._asked.settings, environ)
+        self._session = open_session(self._asked.settings, environ, self.name)
         settings = self._settings(self._session)
         if self._asked.plan:
             self._saved = self._read_plan(self._asked.plan)
@@ -189,7 +190,7 @@ class Run:
             for plan in run.repositories(stop):
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
-                going += (row for row in decision_documents(plan) if row.action is Action.DELETE)
+                going += (row for row in decision_documents(plan) if row.action in CHANGING)
             footer = run.footer()
             statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
             self._note(run, request, statuses)
@@ -206,10 +207,11 @@ class Run:
         if stop():
             self.was_cut = True
             return
+        assert self._memory is not None  # noqa: S101 - set by work before anything begins
         again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
-        self._carrying = begin_apply(world, saved, again, log.info)
+        self._carrying = begin_apply(world, saved, again, say=log.info, record=begin_record(world, self._memory, saved))
         self._carrying.work(stop)
         result = self._carrying.result()
         self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0

@@ -40,7 +40,7 @@ def plan_statuses(footer: "Footer", *, exit_code: bool) -> Iterator[Exit]:
     """What a plan says; candidates count only where they are asked for (`--exit-code`)."""
     if any(entry.is_gap for entry in footer.coverage) or footer.verdict is not None or footer.limited:
         yield Exit.HELD
-    if exit_code and footer.summary.delete:
+    if exit_code and footer.summary.changing:
         yield Exit.CANDIDATES
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from ecrsweep.core.counts import Count, Key, counts_of
 from ecrsweep.core.errors import StateFailure
 from ecrsweep.core.ledger import LEDGER_SOURCE, Recollection, merged
 from ecrsweep.core.uses import Sighting
-from ecrsweep.memory import Folder, HoldBook, Ledger
+from ecrsweep.memory import EdgeBook, Folder, HoldBook, Ledger
 from ecrsweep.ports import Place, StateStore
 from ecrsweep.wiring.exits import Exit
 
@@ -30,10 +31,12 @@ Warn = Callable[[str], None]
 class Memory:
     """The ledger as one run uses it."""
 
-    def __init__(self, ledger: Ledger, holds: HoldBook) -> None:
+    def __init__(self, store: StateStore, account: str) -> None:
         """Nothing is read yet."""
-        self._ledger = ledger
-        self._holds = holds
+        self.store = store
+        self.edges = EdgeBook(store, account)
+        self._ledger = Ledger(store, account)
+        self._holds = HoldBook(store, account)
         self._seen: tuple[Sighting, ...] = ()
         self._accepted: dict[Key, Count] = {}
 
@@ -41,6 +44,11 @@ class Memory:
     def location(self) -> str:
         """Where it lies."""
         return self._ledger.location
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder in which all of it lies; None where it is in a bucket."""
+        return Path(self.store.location) if isinstance(self.store, Folder) else None
 
     def recall(self) -> Recollection:
         """What earlier runs left, and what an earlier part of this run was accepted with."""
@@ -71,9 +79,15 @@ class Memory:
 
 
 def open_memory(world: AwsWorld, location: str | None, environ: Mapping[str, str]) -> Memory:
-    """The memory of the world's account: at this folder or s3:// address, or where this system keeps such things."""
+    """The memory of the world's account: at this folder or s3:// address, or where this system keeps such things.
+
+    What earlier runs noted of archived indexes goes into the cache of the world.
+    """
     store = open_store(world.place(environ.get("AWS_REGION") or world.home_region), location)
-    return Memory(Ledger(store, world.account), HoldBook(store, world.account))
+    memory = Memory(store, world.account)
+    with suppress(StateFailure):  # without them, what is archived holds its repository
+        world.cache.remember(memory.edges.recall().items())
+    return memory
 
 
 def open_ledger(place: Place, location: str | None, account: str) -> Ledger:

@@ -13,7 +13,7 @@ from typing import Final
 
 from ecrsweep._version import __version__
 from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
-from ecrsweep.apply import Carrying
+from ecrsweep.apply import Carrying, Record
 from ecrsweep.aws.session import AwsSession
 from ecrsweep.config import Settings, limits_of, policy_of
 from ecrsweep.core.decisions import Action, Code, Decision
@@ -129,7 +129,11 @@ class OriginalRun:
         if not settings.dry_run and going and footer.verdict is None:
             again = PlanRun(world, request, take_census(world, request, _silent), time.time())
             self._carrying = begin_apply(
-                world, SavedPlan(run.header, tuple(going), footer.summary, None), again, _silent
+                world,
+                SavedPlan(run.header, tuple(going), footer.summary, None),
+                again,
+                say=_silent,
+                record=Record(time.time),
             )
             with stopping() as stopped:
                 self._carrying.work(stopped)

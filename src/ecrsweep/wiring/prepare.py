@@ -21,14 +21,15 @@ from ecrsweep.wiring.given import read_hold_files
 ALL_REGIONS: Final = "all"
 
 
-def open_session(settings: Settings, environ: Mapping[str, str]) -> AwsSession:
-    """The session that the settings mean. Raises `CredentialsFailure` for an unknown profile."""
+def open_session(settings: Settings, environ: Mapping[str, str], run: str | None = None) -> AwsSession:
+    """The session that the settings mean; `run` is the name of the run, None for a new one. Raises `CredentialsFailure` for an unknown profile."""
     named = [region for region in settings.regions if region != ALL_REGIONS]
     return AwsSession(
         profile=settings.profile,
         endpoint_url=settings.endpoint_url,
         region=named[0] if named else None,
         environ=environ,
+        run=run,
     )
 
 
