@@ -211,6 +211,7 @@ class UseIndex:
         self._by_repository: dict[Repository, list[_Name]] = defaultdict(list)
         self._by_alias_path: dict[str, list[_Name]] = defaultdict(list)
         self._by_ending: dict[Repository, list[_Name]] = defaultdict(list)
+        self._under_alias: dict[str, list[Use]] = defaultdict(list)
         self._anywhere: dict[str, list[Use]] = defaultdict(list)
         self._in_region: dict[tuple[str, str], list[Use]] = defaultdict(list)
         self.unreadable: list[Use] = []
@@ -247,11 +248,17 @@ class UseIndex:
     def _file_declared(
         self, reference: AliasReference, registry: Registry, observed: str | None, group: list[Use]
     ) -> None:
-        """A proxy may put a prefix before the name: the endings of a path still count in its registry, as possible uses."""
+        """A proxy may put a prefix before the name: the endings of a path still count in its registry, as possible uses.
+
+        It may also change names: a digest is the same image wherever it is.
+        """
         whole, *endings = _endings(reference.path)
-        self._by_repository[Repository(registry, whole)].append(_name(reference, observed, None, group))
+        name = _name(reference, observed, None, group)
+        self._by_repository[Repository(registry, whole)].append(name)
         for path in endings:
             self._by_ending[Repository(registry, path)].append(_name(reference, observed, reference.host, group))
+        for digest in name.digests:
+            self._under_alias[digest] += group
 
     def match(self, repository: Repository, images: Iterable[Image]) -> Matched:
         """The uses that mean images of this repository. Linear in images plus names that name the repository."""
@@ -266,6 +273,10 @@ class UseIndex:
             moved += _moved(name, tags)
         for digest in self._anywhere.keys() & held.keys():
             matched.found[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
+        for digest in self._under_alias.keys() & held.keys():
+            known = {match.use for match in matched.found.get(digest, ())}
+            others = (use for use in self._under_alias[digest] if use not in known)
+            matched.found[digest] += [_possible(use, "its alias may have other names") for use in others]
         region = repository.registry.region
         for digest in held:
             for use in self._in_region.get((region, digest), ()):
