@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 
 from ecrsweep.config import BadFile, read_configuration, read_holds
 from ecrsweep.config.schema import SCHEMAS, schema_of
+from ecrsweep.core.uses import Coverage, CoverageStatus, Pulls, Use
+from ecrsweep.core.uses_file import uses_document
 from tests.config.test_configuration import EVERYTHING, NAME, SOURCES, WRONG
 from tests.support import ROOT
 
@@ -113,4 +115,9 @@ def test_a_uses_file_fits_its_schema() -> None:
     assert complaints("uses", ["a/b:1"]) == []
     assert complaints("uses", {"format": "ecrsweep.uses/1", "uses": [use]}) == []
     assert complaints("uses", {"format": "ecrsweep.uses/1", "uses": [{"image": 3}]})
-    assert msgspec.json.encode(schema_of("uses", KNOWN))
+    failed = Coverage("123456789012", "us-east-1", "ecs", CoverageStatus.FAILED, error="denied")
+    pulled = Use("a/b:1", "w", "cloudtrail", pulls=Pulls(1, 1.0, 2.0))
+    document = uses_document(
+        [Use("a/b:1", "w", "hosts"), pulled], [failed], 3, account="123456789012", created_at=1.8e9
+    )
+    assert complaints("uses", msgspec.json.decode(msgspec.json.encode(document))) == []

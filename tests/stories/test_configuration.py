@@ -200,7 +200,7 @@ def test_init_writes_what_loads_and_says_why_and_leaves_what_is_there(
     assert all(call.operation.startswith(("Describe", "List", "Get", "BatchGet")) for call in aws.calls.log)
     plan = cli("plan", "--output", "json", "--config", "ecrsweep.yaml")
     assert plan.status == 0, plan.err
-    assert {policy["name"] for policy in plan.json["policy"]} == {"team", "tools", "other"}
+    assert {policy["name"] for policy in plan.json["policy"]} == {"team", "tools", "without a prefix"}
     aws.calls.reset()
     again = cli("init")
     assert again.status == 2
@@ -217,7 +217,7 @@ def test_init_of_an_empty_account_and_of_hostile_tags_loads_too(aws: Emulator, c
     repo.tag("\x1b[2J\nregistry: [bold]{x: *y}", repo.push_image(pushed_at=ago(days=3)))
     hostile = cli("init", "--output-file", "-")
     assert hostile.status == 0, hostile.err
-    assert 'repositories: ["no"]' in hostile.out
+    assert '    repositories:\n      - "no"\n' in hostile.out
     assert "\x1b" not in hostile.out
 
 

@@ -67,9 +67,10 @@ def _policy(group: Group) -> Iterator[str]:
     repositories = len(group.stocks)
     images = f"{group.images:,} image{'' if group.images == 1 else 's'}"
     held = f"1 repository, {images}" if repositories == 1 else f"{repositories} repositories, {images}"
-    yield f"  # {_plain(group.name)}: {held}, {_gigabytes(group.size_bytes)}. {_looks(group)}"
+    yield f"  # {_plain(group.name)}: {held}, {_gigabytes(group.size_bytes)}."
+    yield f"  # {_looks(group)}"
     yield f"  - name: {json.dumps(group.name)}"
-    yield f"    repositories: [{json.dumps(group.glob)}]{_names(group)}"
+    yield from _repositories(group)
     lately = group.busiest.pushed_lately
     newest = next((number for number in _NEWEST if number >= lately), _NEWEST[-1])
     why = f"in the last quarter {_plain(group.busiest.repository.name)} had {lately:,} pushes with a tag, the most here"
@@ -90,13 +91,16 @@ def _looks(group: Group) -> str:
     return f"Tags: {', '.join(told)}."
 
 
-def _names(group: Group) -> str:
-    """The repositories as a comment, where the glob hides them."""
+def _repositories(group: Group) -> Iterator[str]:
+    """One glob with the names that it stands for, or the names, one a line."""
     names = sorted({stock.repository.name for stock in group.stocks})
-    if not group.glob.endswith("*"):
-        return ""
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"   # {_plain(', '.join(names[:_MOST_NAMES]))}{more}"
+    if group.globs == (f"{group.name}/*",):
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        yield f"    repositories: [{json.dumps(group.globs[0])}]   # {_plain(', '.join(names[:_MOST_NAMES]))}{more}"
+        return
+    yield "    repositories:"
+    for glob in group.globs:
+        yield f"      - {json.dumps(glob)}"
 
 
 def _per_group(tags: dict[Shape, tuple[int, str]]) -> Iterator[str]:

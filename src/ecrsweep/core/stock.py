@@ -16,6 +16,8 @@ from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY
 
 QUARTER: Final = 91 * DAY
+WITHOUT_PREFIX: Final = "without a prefix"
+"""The name of the group of all repositories that have no slash; no repository can have it."""
 
 
 class Shape(StrEnum):
@@ -58,10 +60,10 @@ class Stock(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Repositories that a policy may be for: those of one prefix, or one that has none."""
+    """Repositories that a policy may be for: those of one prefix, or all that have none. `globs` match these."""
 
     name: str
-    glob: str
+    globs: tuple[str, ...]
     stocks: tuple[Stock, ...]
 
     @property
@@ -130,13 +132,12 @@ def stock_of(inventory: Inventory, now: float) -> Stock:
 
 
 def grouped(stocks: Iterable[Stock]) -> Sequence[Group]:
-    """The repositories by the first part of their names, over all regions; those without a slash each alone. Sorted."""
-    found: dict[tuple[str, str], list[Stock]] = defaultdict(list)
+    """The repositories by the first part of their names, over all regions, sorted; those without a slash together, the last."""
+    found: dict[str, list[Stock]] = defaultdict(list)
     for stock in stocks:
         prefix, slash, _ = stock.repository.name.partition("/")
-        found[prefix, f"{prefix}/*" if slash else prefix].append(stock)
-    clashing = {name for name, number in Counter(name for name, _ in found).items() if number > 1}
-    return [
-        Group(f"{name} alone" if name in clashing and not glob.endswith("*") else name, glob, tuple(some))
-        for (name, glob), some in sorted(found.items())
-    ]
+        found[prefix if slash else ""].append(stock)
+    alone = tuple(found.pop("", ()))
+    groups = [Group(prefix, (f"{prefix}/*",), tuple(some)) for prefix, some in sorted(found.items())]
+    names = tuple(sorted({stock.repository.name for stock in alone}))
+    return [*groups, *([Group(WITHOUT_PREFIX, names, alone)] if alone else [])]
