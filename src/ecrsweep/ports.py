@@ -50,8 +50,11 @@ class ImageStore(Protocol):
     def repository_names(self) -> Sequence[str]:
         """The names of all its repositories, sorted."""
 
-    def inventory(self, name: str) -> Inventory:
-        """All images of a repository, whatever their state, with what indexes contain. Raises `Missing` if it is gone."""
+    def inventory(self, name: str, *, with_layers: bool = False) -> Inventory:
+        """All images of a repository, whatever their state, with what indexes contain. Raises `Missing` if it is gone.
+
+        `with_layers` also reads what every manifest stores; what of that cannot be read is told there, and is no gap.
+        """
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the AWS lifecycle policy that is in place on a repository; None where there is none."""

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from ecrsweep.aws.bucket import Bucket, LastingCache
 from ecrsweep.aws.cache import ManifestCache, OwnRead
 from ecrsweep.aws.errors import translated
-from ecrsweep.core.images import OCI_INDEX
+from ecrsweep.core.images import OCI_INDEX, Blob
 from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Registry, Repository
 
@@ -31,6 +31,50 @@ def test_what_was_read_is_remembered_by_the_next_run(file: Path) -> None:
     again = ManifestCache(file)
     assert again.contents(["sha256:i", "sha256:other"]) == {"sha256:i": INDEX}
     assert again.own_reads(HOME) == {"sha256:i": [OwnRead("sha256:i", 10.0, None), OwnRead("sha256:i", 20.0, 5.0)]}
+
+
+LAYERS = (Blob("sha256:config", 10), Blob("sha256:layer", 20))
+
+
+def test_layers_are_remembered_and_so_is_that_a_manifest_tells_none(file: Path) -> None:
+    ManifestCache(file).remember_layers([("sha256:a", LAYERS), ("sha256:b", ()), ("sha256:c", None)])
+    again = ManifestCache(file)
+    assert again.layers(["sha256:a", "sha256:b", "sha256:c", "sha256:d"]) == {
+        "sha256:a": LAYERS, "sha256:b": (), "sha256:c": None,
+    }  # fmt: skip
+    assert again.manifests == 3
+
+
+def test_layers_that_were_damaged_count_as_absent(file: Path) -> None:
+    ManifestCache(file).remember_layers([("sha256:a", LAYERS)])
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE layers SET blobs = '[]'")
+    assert ManifestCache(file).layers(["sha256:a"]) == {}
+
+
+def of_the_first_version(file: Path) -> None:
+    """A cache from before layers were remembered."""
+    file.parent.mkdir(exist_ok=True)
+    ManifestCache(file).remember([("sha256:old", INDEX)])
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP TABLE layers")
+
+
+def test_a_cache_from_before_layers_were_remembered_goes_on(file: Path) -> None:
+    of_the_first_version(file)
+    cache = ManifestCache(file)
+    cache.remember_layers([("sha256:a", LAYERS)])
+    assert cache.layers(["sha256:a"]) == {"sha256:a": LAYERS}
+    assert cache.contents(["sha256:old"]) == {"sha256:old": INDEX}
+
+
+def test_a_cache_from_before_layers_were_remembered_is_taken_in(file: Path) -> None:
+    of_the_first_version(file)
+    cache = ManifestCache(None)
+    cache.remember_layers([("sha256:a", LAYERS)])
+    assert cache.merge(file) == 1
+    assert cache.contents(["sha256:old"]) == {"sha256:old": INDEX}
+    assert cache.size == 2
 
 
 def test_a_file_that_is_no_database_is_set_aside(file: Path) -> None:

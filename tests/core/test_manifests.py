@@ -49,3 +49,54 @@ def test_of_an_unknown_kind_every_digest_counts() -> None:
 )
 def test_a_manifest_of_which_ecr_says_nothing_says_itself_what_it_is(body: dict[str, object], media_type: str) -> None:
     assert read_manifest(json.dumps(body), None).media_type == media_type
+
+
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest(2), "size": 20}
+CONFIG = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(1), "size": 10}
+
+
+def blobs(manifest: object) -> dict[str, int] | None:
+    found = read_manifest(json.dumps(manifest), OCI_IMAGE).blobs
+    return None if found is None else {blob.digest: blob.size for blob in found}
+
+
+def test_an_image_stores_its_configuration_and_each_layer_once() -> None:
+    assert blobs({"config": CONFIG, "layers": [LAYER, LAYER]}) == {digest(1): 10, digest(2): 20}
+
+
+def test_an_artifact_manifest_stores_its_blobs() -> None:
+    assert blobs({"blobs": [LAYER], "subject": {"digest": digest(3), "size": 5}}) == {digest(2): 20}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"urls": ["https://example.com/layer"]},
+        {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
+        {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"},
+    ],
+)
+def test_layers_that_lie_elsewhere_are_not_stored(foreign: dict[str, object]) -> None:
+    assert blobs({"config": CONFIG, "layers": [LAYER | foreign]}) == {digest(1): 10}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"schemaVersion": 1, "fsLayers": [{"blobSum": digest(1)}]},
+        {"config": CONFIG, "layers": [{"digest": digest(2)}]},
+        {"config": CONFIG, "layers": [{"digest": digest(2), "size": -1}]},
+        {"config": CONFIG, "layers": [{"digest": digest(2), "size": "20"}]},
+        {"config": CONFIG, "layers": [{"digest": "", "size": 1}]},
+        {"config": CONFIG},
+        [],
+    ],
+)
+def test_a_manifest_that_does_not_tell_its_sizes_is_no_empty_one(manifest: object) -> None:
+    assert blobs(manifest) is None
+
+
+def test_an_index_stores_nothing_besides_itself_and_of_an_unknown_kind_nothing_is_known() -> None:
+    assert read_manifest(INDEX, OCI_INDEX).blobs == ()
+    assert read_manifest(INDEX, "application/vnd.example").blobs is None

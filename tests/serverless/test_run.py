@@ -89,6 +89,15 @@ def test_every_member_of_a_report_stands_in_the_documentation(environ: dict[str,
         assert f"`{member}`" in section, member
 
 
+def test_a_report_has_the_true_bytes_where_the_event_asks_for_them(environ: dict[str, str], repo: Repository) -> None:
+    run = run_of(environ, command="apply", exact_size=True)
+    run.work(lambda: False)
+    summary = run.report(None)["summary"]
+    assert summary["delete_bytes_exact"] == summary["delete_bytes_upper_bound"] + 2 * 1500  # the configurations
+    assert run.report(None)["savings"]["repositories"][0]["exact"]
+    assert (run.status(), len(repo.images())) == (Exit.DONE, 1)
+
+
 def test_time_that_is_over_when_all_is_done_changes_nothing(environ: dict[str, str], repo: Repository) -> None:
     run = run_of(environ, command="apply")
     clock = asked_times(4)

@@ -74,8 +74,8 @@ def test_rules_of_the_environment_beside_policies_and_commands_in_a_function_are
         asked_of({"command": "plan"}, {}).over(Configuration("c.yaml", {"uses_commands": ("x",)}))
 
 
-@pytest.mark.parametrize("name", ["policies", "aliases", "account", "fraction_from"])
-def test_what_only_a_file_can_say_no_event_can(name: str) -> None:
+@pytest.mark.parametrize("name", ["policies", "aliases", "account", "fraction_from", "hold_files"])
+def test_what_only_a_file_or_the_environment_can_say_no_event_can(name: str) -> None:
     with pytest.raises(BadInput, match=name):
         asked_of({"command": "plan", name: []}, {})
 
@@ -83,3 +83,9 @@ def test_what_only_a_file_can_say_no_event_can(name: str) -> None:
 def test_an_event_without_a_command_knows_no_configuration_and_so_does_nothing() -> None:
     with pytest.raises(BadInput, match="knows no configuration"):
         beside_the_original({"ECRSWEEP_CONFIG": "c.yaml"})
+
+
+def test_an_event_can_ask_for_the_true_bytes_and_have_no_file_read() -> None:
+    assert asked_of({"command": "plan", "exact_size": True}, {}).settings.exact_size
+    with pytest.raises(BadInput, match="The event has prices"):
+        asked_of({"command": "plan", "exact_size": True, "prices": "/etc/passwd"}, {})

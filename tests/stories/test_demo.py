@@ -8,7 +8,7 @@ import pytest
 
 from ecrsweep.emulator import Clock, Emulator
 from ecrsweep.emulator.company import REGIONS, build
-from tests.support import Cli, ago
+from tests.support import ROOT, Cli, ago
 
 pytest.importorskip("moto")
 
@@ -54,6 +54,22 @@ def test_what_each_example_shows_is_so(cli: Cli) -> None:
             assert "in_use" in {reason["code"] for reason in found["reasons"]}
             assert "newest" not in {reason["code"] for reason in found["reasons"]}
         assert plan.json["unresolved"]
+
+
+def test_the_regrets_that_the_readme_tells_of_are_so(cli: Cli) -> None:
+    readme = (ROOT / "README.md").read_text()
+    regions = ("--region", "us-east-1", "--region", "eu-west-1")
+    with Emulator(clock=Clock(ago()), regions=REGIONS) as emulator:
+        build(emulator)
+        shown = Cli(emulator.environ(), cli.home)
+        safe = shown("simulate", "--output", "json", *regions).json
+        assert safe["regrets"] == []
+        assert f"it would have let {safe['policies'][0]['gone']} images go in 90 days" in readme
+        strict = shown("simulate", "--output", "json", *regions, "--keep-newest", "5").json
+        (regret,) = strict["regrets"]
+        assert f"`{regret['repository']}:{regret['tags'][0]}`, which somebody pulled four days ago" in readme
+        assert f"in {strict['policies'][0]['gone']:,}, " in readme
+        assert (regret["in_use_now"], regret["seen_then"]) == (False, False)
 
 
 def test_the_company_is_the_same_each_time() -> None:

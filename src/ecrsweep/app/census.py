@@ -53,6 +53,16 @@ def _of_holds(recalled: Recollection, request: Request) -> Iterator[Coverage]:
         yield msgspec.structs.replace(entry, status=CoverageStatus.FAILED) if trial else entry
 
 
+def unasked_census(world: World, request: Request, recalled: Recollection, why: str) -> Census:
+    """A census of nothing, for what rests on no evidence of use: every source is told as not asked. Holds hold all the same."""
+    skipped = (
+        Coverage(world.account, EVERYWHERE, source.name, CoverageStatus.SKIPPED, error=why)
+        for source in request.sources
+    )
+    held = (accepted(entry, request.scope) for entry in _of_holds(recalled, request))
+    return Census(coverage=(*skipped, *held), holds=recalled.holds)
+
+
 class _Answer(msgspec.Struct, frozen=True):
     """What one source said in one region. `closed` tells that every call was refused by the organisation."""
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from ecrsweep.app.reading import Reading
 from ecrsweep.app.request import Request, accepted, gaps_of, unread
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.lifecycle import BadLifecyclePolicy, Finding, find_endangered, parse_lifecycle_policy
 from ecrsweep.core.names import Repository
-from ecrsweep.core.policy import matches_any
 from ecrsweep.core.uses import Census, Coverage, UseIndex
 from ecrsweep.ports import ImageStore, World
 
@@ -19,33 +19,26 @@ class GuardRun:
     def __init__(self, world: World, request: Request, census: Census, now: float, *, preview: bool = False) -> None:
         """`now` in seconds since the epoch. `preview` also asks AWS, and tells where the two differ."""
         self.index = UseIndex(census.uses, request.scope.aliases)
-        self._world, self._request, self._census, self._now = world, request, census, now
+        self._request, self._census, self._now = request, census, now
         self._preview = preview
+        self._reading = Reading(world, request.scope)
         self._failures: list[Coverage] = []
         self.differences: list[str] = []
         self.policies = 0
 
     def findings(self) -> Iterator[Finding]:
         """Everything that AWS will take, repository by repository, whether something uses it or not."""
-        for region in self._request.scope.regions:
-            store = self._world.image_store(region)
-            try:
-                names = store.repository_names()
-            except AwsFailure as failure:
-                self._failures.append(unread(store.registry, failure))
-                continue
-            wanted = [name for name in names if matches_any(self._request.scope.repositories, name)]
-            looks = self._world.each(lambda name, store=store: self._look(store, name), wanted)  # type: ignore[misc]
-            for look in looks:
-                self.policies += look.has_policy
-                self.differences += look.differences
-                self._failures += look.failures
-                yield from look.findings
+        for look in self._reading.each(self._look):
+            self.policies += look.has_policy
+            self.differences += look.differences
+            self._failures += look.failures
+            yield from look.findings
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
         """What was asked, and what could not be read."""
-        return self._census.coverage + tuple(accepted(entry, self._request.scope) for entry in self._failures)
+        failures = (*self._reading.failures, *self._failures)
+        return self._census.coverage + tuple(accepted(entry, self._request.scope) for entry in failures)
 
     def _look(self, store: ImageStore, name: str) -> "_Look":
         """A repository whose policy or images cannot be read is a failure, told in the coverage."""

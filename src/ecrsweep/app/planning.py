@@ -1,23 +1,23 @@
 """The story of a plan, and those that rest on its judgement: apply and explain."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from threading import Lock
+from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from ecrsweep.app.request import OWNERS_SOURCE, Progress, Request, Stop, accepted, gaps_of, unread
+from ecrsweep.app.owners import Owners
+from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
 from ecrsweep.apply import Carrying, Record
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.graph import build_graph
-from ecrsweep.core.holds import Holds, owners_keys, word_of_owner
-from ecrsweep.core.images import Inventory
+from ecrsweep.core.holds import Holds, word_of_owner
+from ecrsweep.core.images import Inventory, OwnReads
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import governing, matches_any
+from ecrsweep.core.savings import Savings, Sizes
+from ecrsweep.core.simulation import as_of
 from ecrsweep.core.uses import Census, Coverage, Sighting, Use, UseIndex
 from ecrsweep.ports import ImageStore, World
 
@@ -28,25 +28,40 @@ class PlanRun:
     Repositories stream through: no more of them are in memory than are being read.
     """
 
-    def __init__(self, world: World, request: Request, census: Census, now: float) -> None:
-        """`now` in seconds since the epoch: the moment that all decisions are made for."""
+    def __init__(
+        self, world: World, request: Request, census: Census, now: float, *, policy_at: float | None = None
+    ) -> None:
+        """`now` in seconds since the epoch: the moment that all decisions are made for.
+
+        With `policy_at` they are made for that moment of the past, over the repositories as they were then; the plan has expired.
+        """
+        self._now = now if policy_at is None else policy_at
         self._holds = Holds((*request.holds, *census.holds), now)
-        holds = (*self._holds.current, *self._holds.expired)
-        self.header = Header(now, now + PLAN_LIFE, request.tool_version, request.policies, request.scope, holds)
+        self.header = Header(
+            created_at=now,
+            expires_at=now + PLAN_LIFE if policy_at is None else policy_at,
+            tool_version=request.tool_version,
+            policies=request.policies,
+            scope=request.scope,
+            holds=(*self._holds.current, *self._holds.expired),
+            policy_at=policy_at,
+        )
         self.census = census
         self.index = UseIndex(census.uses, request.scope.aliases)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
-        self._remembered = {within: recent(census.remembered, within, now, request.scope.aliases) for within in windows}
+        self._remembered = {
+            within: recent(census.remembered, within, self._now, request.scope.aliases) for within in windows
+        }
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request
-        self._now = now
-        self._owners = _Owners(world, request)
+        self._owners = Owners(world, request)
         self._summary = Summary()
         self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
-        self._own_reads = 0
+        self._own_reads = OwnReads()
+        self._sizes: list[tuple[Repository, Sizes]] = []
         self._limited = False
         self._matched: set[str] = set()
         self.unread_registries: list[Registry] = []
@@ -69,7 +84,7 @@ class PlanRun:
         failures = (accepted(entry, self._request.scope) for entry in (*self._owners.failures, *self._failures))
         coverage = (*self.census.coverage, *failures)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
-        limits = self._request.limits
+        limits, prices = self._request.limits, self._request.prices
         return Footer(
             coverage=coverage,
             unresolved=tuple(unresolved),
@@ -78,6 +93,7 @@ class PlanRun:
             foreign_uses=self.index.foreign,
             own_reads=self._own_reads,
             limited=self._limited,
+            savings=None if prices is None else Savings(prices, tuple(self._sizes)),
             missed=tuple(self._missed),
         )
 
@@ -101,12 +117,12 @@ class PlanRun:
 
     def _repository(self, store: ImageStore, name: str) -> RepositoryPlan | Coverage | None:
         try:
-            inventory = store.inventory(name)
+            inventory = store.inventory(name, with_layers=self._request.prices is not None)
         except Missing:
             return None
         except AwsFailure as failure:
             return unread(store.registry, failure)
-        return self.decide(inventory)
+        return self.decide(inventory if self.header.policy_at is None else as_of(inventory, self._now))
 
     def decide(self, inventory: Inventory) -> RepositoryPlan:
         """The plan of one repository, from what it holds."""
@@ -153,43 +169,10 @@ class PlanRun:
         self._unresolved += plan.unresolved
         self._seen += plan.seen
         self._own_reads += plan.own_reads
+        if plan.sizes is not None:
+            self._sizes.append((plan.repository, plan.sizes))
         self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
         self._failures += gaps_of(plan)
-
-
-class _OwnersWord(msgspec.Struct, frozen=True):
-    """The tags of the repositories of a registry that have some which count, and why they are not known, if so."""
-
-    tags: Mapping[str, Mapping[str, str]] = {}
-    gaps: tuple[Coverage, ...] = ()
-
-
-class _Owners:
-    """What the owners of repositories say by tags: asked once a registry."""
-
-    def __init__(self, world: World, request: Request) -> None:
-        """Nothing is asked yet."""
-        self._world = world
-        self._request = request
-        self._known: dict[Registry, _OwnersWord] = {}
-        self._asking = Lock()
-        self.failures: list[Coverage] = []
-
-    def of(self, registry: Registry) -> _OwnersWord:
-        """What is said in a registry. Where it cannot be read, that is a gap: any repository may be one to be left alone."""
-        with self._asking:
-            if registry not in self._known:
-                self._known[registry] = self._ask(registry)
-            return self._known[registry]
-
-    def _ask(self, registry: Registry) -> _OwnersWord:
-        store = self._world.image_store(registry.region)
-        try:
-            return _OwnersWord(store.owners_tags(owners_keys(self._request.policies)))
-        except AwsFailure as failure:
-            gap = unread(registry, failure, OWNERS_SOURCE)
-            self.failures.append(gap)
-            return _OwnersWord(gaps=() if accepted(gap, self._request.scope).accepted else (gap,))
 
 
 def begin_apply(world: World, saved: SavedPlan, run: PlanRun, *, say: Progress, record: Record) -> Carrying:

@@ -12,6 +12,7 @@ from ecrsweep.core.images import Inventory
 from ecrsweep.core.names import Registry
 from ecrsweep.core.plan import RepositoryPlan
 from ecrsweep.core.policy import Limits, Policy
+from ecrsweep.core.prices import Prices
 from ecrsweep.core.uses import Coverage, CoverageStatus
 from ecrsweep.ports import Source
 
@@ -32,13 +33,14 @@ Stop = Callable[[], bool]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the user asks for. `scope.regions` are the registries."""
+    """What the user asks for. `scope.regions` are the registries; `prices` None: nobody asked for the true bytes."""
 
     scope: Scope
     policies: tuple[Policy, ...]
     sources: tuple[Source, ...]
     tool_version: str
     holds: tuple[Hold, ...] = ()
+    prices: Prices | None = None
 
     @property
     def limits(self) -> Limits | None:

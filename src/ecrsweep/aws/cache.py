@@ -1,6 +1,6 @@
-"""What indexes contain, remembered for ever, and when we read them ourselves.
+"""What indexes contain and images store, remembered for ever, and when we read them ourselves.
 
-A manifest is immutable under its digest, so an index is read once in its life. Reading moves its recorded
+A manifest is immutable under its digest, so it is read once in its life. Reading moves its recorded
 pull time, so each read is written down with its moment and with the pull time seen just before: design of
 docs/adr/0004. A damaged file is set aside and begun anew; a damaged row counts as absent. Losing the cache
 costs calls, and protects the indexes read since, because our own reads then look like pulls.
@@ -13,29 +13,35 @@ import sqlite3
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from ecrsweep.core.images import Blob
 from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Repository
 
 log = logging.getLogger(__name__)
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS manifests (
+CREATE TABLE IF NOT EXISTS {schema}.manifests (
     digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, children TEXT NOT NULL, seal TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reads (
+CREATE TABLE IF NOT EXISTS {schema}.layers (
+    digest TEXT PRIMARY KEY, blobs TEXT NOT NULL, seal TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS {schema}.reads (
     account TEXT NOT NULL, region TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
     read_at REAL NOT NULL, pulled_before REAL,
     PRIMARY KEY (account, region, repository, digest, read_at)
 ) WITHOUT ROWID;
 """
-_SIZE: Final = "SELECT (SELECT COUNT(*) FROM {schema}.manifests) + (SELECT COUNT(*) FROM {schema}.reads)"
+_TABLES: Final = ("manifests", "layers", "reads")
+_SIZE: Final = "SELECT " + " + ".join(f"(SELECT COUNT(*) FROM {{schema}}.{table})" for table in _TABLES)  # noqa: S608 - our own names
 _AT_ONCE: Final = 500
+_decode_blobs: Final = msgspec.json.Decoder(tuple[Blob, ...] | None).decode
 
 
 class OwnRead(msgspec.Struct, frozen=True):
@@ -70,13 +76,19 @@ class ManifestCache:
     def contents(self, digests: Sequence[str]) -> dict[str, Contents]:
         """What is remembered of these manifests; those not remembered are left out."""
         found: dict[str, Contents] = {}
-        for start in range(0, len(digests), _AT_ONCE):
-            some = digests[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT digest, media_type, children, seal FROM manifests WHERE digest IN ({marks})"  # noqa: S608 - only question marks go in
-            for digest, media_type, children, seal in self._rows(query, some):
-                if seal == _seal(digest, media_type, children):
-                    found[digest] = Contents(media_type, msgspec.json.decode(children, type=tuple[str, ...]))
+        for digest, media_type, children, seal in self._named(
+            "digest, media_type, children, seal", "manifests", digests
+        ):
+            if seal == _seal(digest, media_type, children):
+                found[digest] = Contents(media_type, msgspec.json.decode(children, type=tuple[str, ...]))
+        return found
+
+    def layers(self, digests: Sequence[str]) -> dict[str, tuple[Blob, ...] | None]:
+        """What is remembered of what these images store; None where a manifest does not tell. The rest is left out."""
+        found: dict[str, tuple[Blob, ...] | None] = {}
+        for digest, blobs, seal in self._named("digest, blobs, seal", "layers", digests):
+            if seal == _seal(digest, blobs):
+                found[digest] = _decode_blobs(blobs)
         return found
 
     def remember(self, contents: Iterable[tuple[str, Contents]]) -> None:
@@ -86,6 +98,14 @@ class ManifestCache:
             children = msgspec.json.encode(found.children).decode()
             rows.append((digest, found.media_type, children, _seal(digest, found.media_type, children)))
         self._write("INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?)", rows)
+
+    def remember_layers(self, blobs: Iterable[tuple[str, tuple[Blob, ...] | None]]) -> None:
+        """Keep what these images store."""
+        rows = []
+        for digest, found in blobs:
+            text = msgspec.json.encode(found).decode()
+            rows.append((digest, text, _seal(digest, text)))
+        self._write("INSERT OR REPLACE INTO layers VALUES (?, ?, ?)", rows)
 
     def own_reads(self, repository: Repository) -> dict[str, list[OwnRead]]:
         """Every read of ours in a repository, by digest."""
@@ -103,11 +123,12 @@ class ManifestCache:
     @property
     def manifests(self) -> int:
         """How many manifests are remembered."""
-        return sum(count for (count,) in self._rows("SELECT count(*) FROM manifests", ()))
+        query = "SELECT COUNT(*) FROM (SELECT digest FROM manifests UNION SELECT digest FROM layers)"
+        return sum(count for (count,) in self._rows(query, ()))
 
     @property
     def size(self) -> int:
-        """How many rows it has, of both kinds."""
+        """How many rows it has, of all kinds."""
         rows = self._rows(_SIZE.format(schema="main"), ())
         return int(rows[0][0]) if rows else 0
 
@@ -116,9 +137,11 @@ class ManifestCache:
         with self._lock:
             self._connection.execute("ATTACH DATABASE ? AS other", (str(file),))
             try:
+                # One written before layers were remembered has no table for them.
+                self._connection.executescript(_SCHEMA.format(schema="other"))
                 with self._connection:
-                    self._connection.execute("INSERT OR IGNORE INTO manifests SELECT * FROM other.manifests")
-                    self._connection.execute("INSERT OR IGNORE INTO reads SELECT * FROM other.reads")
+                    for table in _TABLES:
+                        self._connection.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")  # noqa: S608 - our own names
                 return int(self._connection.execute(_SIZE.format(schema="other")).fetchone()[0])
             finally:
                 self._connection.execute("DETACH DATABASE other")
@@ -128,6 +151,13 @@ class ManifestCache:
         with self._lock, sqlite3.connect(file) as copy:
             self._connection.backup(copy)
         copy.close()
+
+    def _named(self, columns: str, table: str, digests: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a table under these digests, some at a time."""
+        for start in range(0, len(digests), _AT_ONCE):
+            some = digests[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            yield from self._rows(f"SELECT {columns} FROM {table} WHERE digest IN ({marks})", some)  # noqa: S608 - our own names and question marks go in
 
     def _rows(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -179,16 +209,16 @@ class ManifestCache:
 def _connect(name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(name, timeout=30, check_same_thread=False)
     try:
-        connection.executescript(_SCHEMA)
+        connection.executescript(_SCHEMA.format(schema="main"))
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def _seal(digest: str, media_type: str, children: str) -> str:
+def _seal(*columns: str) -> str:
     """A row whose seal does not fit was damaged: wrong edges could let an image go."""
-    return hashlib.sha256(f"{digest}\n{media_type}\n{children}".encode()).hexdigest()
+    return hashlib.sha256("\n".join(columns).encode()).hexdigest()
 
 
 def _key(repository: Repository) -> tuple[str, str, str]:

@@ -1,8 +1,8 @@
 """One private registry over the ECR API (`ports.ImageStore`).
 
 API: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/Welcome.html
-Every list asks for images of any state; manifests are read for indexes and unknown kinds alone, once in their
-life, because reading one moves its recorded pull time.
+Every list asks for images of any state; manifests are read for indexes and unknown kinds alone, others where
+somebody asks for their layers, and each once in its life, because reading one moves its recorded pull time.
 """
 
 import hashlib
@@ -16,7 +16,18 @@ import msgspec
 from ecrsweep.aws.cache import ManifestCache, OwnRead
 from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
-from ecrsweep.core.images import IMAGE_TYPES, INDEX_TYPES, Gap, Image, Inventory, Status
+from ecrsweep.core.images import (
+    IMAGE_TYPES,
+    INDEX_TYPES,
+    Blob,
+    Gap,
+    Image,
+    Inventory,
+    Kind,
+    Layers,
+    OwnReads,
+    Status,
+)
 from ecrsweep.core.manifests import Contents, read_manifest
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.ports import Deletion, Manifest, Place
@@ -52,8 +63,11 @@ class EcrStore:
         )
         return sorted(repository["repositoryName"] for repository in found)
 
-    def inventory(self, name: str) -> Inventory:
-        """All images of a repository with what its indexes contain. Raises `Missing` where it is gone."""
+    def inventory(self, name: str, *, with_layers: bool = False) -> Inventory:
+        """All images of a repository with what its indexes contain. Raises `Missing` where it is gone.
+
+        `with_layers` also reads what each manifest stores. That comes last, so that it changes no decision.
+        """
         repository = Repository(self.registry, name)
         details = self._place.pages(
             "ecr", "describe_images", "imageDetails", maxResults=PAGE, **self._named(name), filter=_ANY
@@ -61,9 +75,11 @@ class EcrStore:
         images, ours = self._without_own_reads(repository, _images(details))
         reading = _Reading(self._place, self._cache, repository)
         contents = reading.contents([image for image in images.values() if image.needs_reading])
-        kept = (_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone)
+        kept = [_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone]
+        layers = reading.layers(kept) if with_layers else None
+        held = tuple(image for image in kept if image.digest not in reading.gone)
         edges = {digest: found.children for digest, found in contents.items() if found.children}
-        return Inventory(repository, tuple(kept), edges, tuple(reading.gaps), ours + reading.number)
+        return Inventory(repository, held, edges, tuple(reading.gaps), ours + reading.reads, layers)
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the lifecycle policy in place (GetLifecyclePolicy); None where there is none. Raises `AwsFailure`."""
@@ -203,16 +219,16 @@ class EcrStore:
                 yield from self._described(name, digests[:half])
                 yield from self._described(name, digests[half:])
 
-    def _without_own_reads(self, repository: Repository, images: dict[str, Image]) -> tuple[dict[str, Image], int]:
+    def _without_own_reads(self, repository: Repository, images: dict[str, Image]) -> tuple[dict[str, Image], OwnReads]:
         """The images with their pull times as they were before we read them ourselves, and how many that concerns."""
-        ours = 0
+        ours = OwnReads()
         reads = self._cache.own_reads(repository)
         for digest in reads.keys() & images.keys():
             pulled = images[digest].pulled_at
             for read in reads[digest]:
                 if pulled is not None and abs(pulled - read.read_at) <= _OWN_READ_SLACK:
                     images[digest] = msgspec.structs.replace(images[digest], pulled_at=read.pulled_before)
-                    ours += 1
+                    ours += _own_reads([images[digest]])
                     break
         return images, ours
 
@@ -224,24 +240,56 @@ class _Reading:
         self._place = place
         self._cache = cache
         self._repository = repository
+        self._blobs: dict[str, tuple[Blob, ...] | None] = {}
         self.gaps: list[Gap] = []
         self.gone: set[str] = set()
-        self.number = 0
+        self.reads = OwnReads()
 
     def contents(self, images: Sequence[Image]) -> dict[str, Contents]:
         """What these manifests contain, from the cache or by reading them; the rest are in `gaps` and `gone`."""
         found = self._cache.contents([image.digest for image in images])
-        unread = []
-        for image in images:
-            if image.digest in found:
-                continue
-            if image.status == Status.ACTIVE:
-                unread.append(image)
-            else:
-                self._gap(image.digest, f"it is {image.status.lower()}, and nobody noted before what it contains")
-        for start in range(0, len(unread), BATCH):
-            found |= self._read(unread[start : start + BATCH])
+        read = self._readings(
+            [image for image in images if image.digest not in found], "nobody noted before what it contains"
+        )
+        for reading in read:
+            self.gaps += dict.fromkeys(reading.failures.values())  # a batch that fails as a whole is one gap
+            self._cache.remember((digest, reading.contents[digest]) for digest in reading.lasting)
+            found |= reading.contents
         return found
+
+    def layers(self, images: Sequence[Image]) -> Layers:
+        """What these manifests store, from the cache or by reading them. An index stores nothing besides itself."""
+        plain = [image for image in images if image.media_type in IMAGE_TYPES]
+        found = self._cache.layers([image.digest for image in plain]) | self._blobs
+        unread = {
+            image.digest: "it is of a kind that is not known here" for image in images if image.kind is Kind.UNKNOWN
+        }
+        left = [image for image in plain if image.digest not in found]
+        for reading in self._readings(left, "nobody noted before which layers it has"):
+            unread |= {digest: gap.error for digest, gap in reading.failures.items()}
+            found |= {digest: contents.blobs for digest, contents in reading.contents.items()}
+        unread |= {digest: "its manifest tells no sizes" for digest, blobs in found.items() if blobs is None}
+        one_of_each: dict[Blob, Blob] = {}
+        known = {
+            digest: tuple(one_of_each.setdefault(blob, blob) for blob in blobs)
+            for digest, blobs in found.items()
+            if blobs is not None
+        }
+        indexes = {image.digest: () for image in images if image.media_type in INDEX_TYPES}
+        return Layers(known | indexes, unread)
+
+    def _readings(self, images: Sequence[Image], not_noted: str) -> Iterator["_Answer"]:
+        """The answers for these manifests, a batch at a time; first those that cannot be asked for, in whatever state."""
+        away = {
+            image.digest: self._gap(image.digest, f"it is {image.status.lower()}, and {not_noted}")
+            for image in images
+            if image.status != Status.ACTIVE
+        }
+        if away:
+            yield _Answer({}, away, ())
+        there = [image for image in images if image.status == Status.ACTIVE]
+        for start in range(0, len(there), BATCH):
+            yield self._read(there[start : start + BATCH])
 
     def manifests(self, images: Sequence[Image]) -> list[Manifest]:
         """The manifests of at most 100 images, as far as they can be read. Raises `AwsFailure`."""
@@ -253,15 +301,15 @@ class _Reading:
             if entry.get("imageManifest")
         ]
 
-    def _read(self, images: Sequence[Image]) -> dict[str, Contents]:
+    def _read(self, images: Sequence[Image]) -> "_Answer":
         try:
             answer = self._get(images)
         except AwsFailure as failure:
-            self.gaps.append(Gap(f"{self._repository.name}: {failure}", failure.action))
-            return {}
-        self.number += len(answer.get("images", ()))
-        failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
+            gap = Gap(f"{self._repository.name}: {failure}", failure.action)
+            return _Answer({}, dict.fromkeys((image.digest for image in images), gap), ())
         manifests = {entry["imageId"]["imageDigest"]: entry for entry in answer.get("images", [])}
+        self.reads += _own_reads(image for image in images if image.digest in manifests)
+        failures = {failure.get("imageId", {}).get("imageDigest"): failure for failure in answer.get("failures", [])}
         return self._understood(images, manifests, failures)
 
     def _get(self, images: Sequence[Image]) -> dict[str, Any]:
@@ -277,9 +325,10 @@ class _Reading:
 
     def _understood(
         self, images: Sequence[Image], manifests: Mapping[str, Any], failures: Mapping[str | None, Any]
-    ) -> dict[str, Contents]:
+    ) -> "_Answer":
         found: dict[str, Contents] = {}
-        lasting: list[tuple[str, Contents]] = []
+        gaps: dict[str, Gap] = {}
+        lasting: list[str] = []
         for image in images:
             if image.digest in manifests:
                 entry = manifests[image.digest]
@@ -287,17 +336,20 @@ class _Reading:
                 try:
                     found[image.digest] = read_manifest(raw, image.media_type or entry.get("imageManifestMediaType"))
                 except BadInput as error:
-                    self._gap(image.digest, str(error))
+                    gaps[image.digest] = self._gap(image.digest, str(error))
                     continue
                 if f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}" == image.digest:
-                    lasting.append((image.digest, found[image.digest]))
+                    lasting.append(image.digest)
             elif failures.get(image.digest, {}).get("failureCode") == "ImageNotFound":
                 self.gone.add(image.digest)
             else:
                 failure = failures.get(image.digest, {})
-                self._gap(image.digest, failure.get("failureReason") or failure.get("failureCode") or "no answer")
-        self._cache.remember(lasting)
-        return found
+                why = failure.get("failureReason") or failure.get("failureCode") or "no answer"
+                gaps[image.digest] = self._gap(image.digest, why)
+        blobs = {digest: contents.blobs for digest, contents in found.items() if contents.media_type in IMAGE_TYPES}
+        self._blobs |= blobs
+        self._cache.remember_layers((digest, blobs[digest]) for digest in lasting if digest in blobs)
+        return _Answer(found, gaps, lasting)
 
     def _note(self, images: Sequence[Image], answer: Mapping[str, Any]) -> None:
         """Write down our own read, by the clock of AWS, with the pull times seen just before."""
@@ -308,8 +360,16 @@ class _Reading:
             return
         self._cache.note_reads(self._repository, (OwnRead(image.digest, read_at, image.pulled_at) for image in images))
 
-    def _gap(self, digest: str, why: str) -> None:
-        self.gaps.append(Gap(f"{self._repository.name}: the manifest {digest} could not be read: {why}"))
+    def _gap(self, digest: str, why: str) -> Gap:
+        return Gap(f"{self._repository.name}: the manifest {digest} could not be read: {why}")
+
+
+class _Answer(msgspec.Struct):
+    """What reading a batch of manifests told. `lasting` are those whose bytes have their digest."""
+
+    contents: dict[str, Contents]
+    failures: dict[str, Gap]
+    lasting: Sequence[str]
 
 
 _ANY: Final = {"imageStatus": "ANY"}
@@ -317,6 +377,12 @@ _ANY: Final = {"imageStatus": "ANY"}
 
 def _ids(digests: Iterable[str]) -> list[dict[str, str]]:
     return [{"imageDigest": digest} for digest in digests]
+
+
+def _own_reads(images: Iterable[Image]) -> OwnReads:
+    """These images as a count of what we read ourselves."""
+    needed = [image.needs_reading for image in images]
+    return OwnReads(sum(needed), len(needed) - sum(needed))
 
 
 def _images(details: Iterable[Mapping[str, Any]]) -> dict[str, Image]:

@@ -23,6 +23,7 @@ from ecrsweep.cli.running import (
     prepared,
     require_matches,
     say_what_is_lacking,
+    say_what_reading_costs,
     settings_of,
 )
 from ecrsweep.cli.voice import Voice
@@ -35,12 +36,13 @@ from ecrsweep.reports.json import (
     write_document,
     write_lines,
 )
+from ecrsweep.reports.savings import planned_bytes
 from ecrsweep.reports.table import (
     ApplyTable,
     PlanTable,
     console,
 )
-from ecrsweep.reports.words import counted, printable, size
+from ecrsweep.reports.words import counted, printable
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.journals import begin_record
 from ecrsweep.wiring.memory import Memory
@@ -90,7 +92,7 @@ _OF_THE_PLAN: Final = frozenset(
     {
         "repositories", "otherwise", "trial_for", "delete_after_archived", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
         "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
-        "with_sources", "source_options",
+        "with_sources", "source_options", "exact_size", "prices",
     }
 )  # fmt: skip
 
@@ -99,6 +101,7 @@ def _planned_now(
     world: AwsWorld, request: Request, memory: Memory, flags: Flags, voice: Voice
 ) -> tuple[SavedPlan, Exit, bool]:
     """A plan made and shown on the spot, its exit status, and whether there is anything to carry out."""
+    say_what_reading_costs(request, flags, voice)
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = begin(world, request, memory, voice)
@@ -109,9 +112,9 @@ def _planned_now(
     statuses = list(plan_statuses(footer, exit_code=False))
     memory.note(run, request, statuses)
     say_what_is_lacking(world, request, footer.coverage, voice)
-    require_matches(run)
+    require_matches(run, request.scope)
     verdict = None if footer.verdict is None else footer.verdict.detail
-    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict)
+    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict, figures=footer.figures)
     if footer.verdict is not None:
         return saved, Exit.HELD, False
     if not going:
@@ -152,7 +155,7 @@ def _confirmed(saved: SavedPlan) -> bool:
     """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
     account, number = saved.header.scope.account, len(saved.going)
     print(
-        f"This {_what_it_does(saved.going)} of account {account}, planned at {rfc3339(saved.header.created_at)}. "
+        f"This {_what_it_does(saved)} of account {account}, planned at {rfc3339(saved.header.created_at)}. "
         f"{_undoing(saved.going)}",
         file=sys.stderr,
     )
@@ -165,13 +168,14 @@ def _confirmed(saved: SavedPlan) -> bool:
     return sys.stdin.readline().split() == [account, str(number)]
 
 
-def _what_it_does(going: Sequence[PlannedImage]) -> str:
-    """In words: "deletes up to 3 images (12 MB at most) and archives 2 images"."""
+def _what_it_does(saved: SavedPlan) -> str:
+    """In words: "deletes up to 3 images (12 MB at most) and archives up to 2 images"."""
     parts = []
     for action, verb in ((Action.DELETE, "deletes"), (Action.ARCHIVE, "archives"), (Action.UNTAG, "takes tags off")):
-        rows = [row for row in going if row.action is action]
+        rows = [row for row in saved.going if row.action is action]
         if rows:
-            most = f" ({size(sum(row.size_bytes for row in rows))} at most)" if action in GOING else ""
+            figures = saved.figures if action is Action.DELETE else None
+            most = f" ({planned_bytes(sum(row.size_bytes for row in rows), figures)})" if action in GOING else ""
             parts.append(f"{verb} up to {counted(len(rows), 'image')}{most}")
     return " and ".join(parts)
 

@@ -89,11 +89,18 @@ _retention = _all_of(
                  help="Delete what has been in the archive for this time. Default: never."),
     click.option("--hold-file", "hold_files", multiple=True, metavar="FILE",
                  help="Images that their owners hold; a path or s3://...; repeatable."),
+)  # fmt: skip
+_limits = _all_of(
     click.option("--max-fraction", type=float, metavar="F",
                  help="Hold a repository of more than 20 images of which more than this fraction would go."),
     click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
     click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
     click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),
+)  # fmt: skip
+_true_bytes = _all_of(
+    click.option("--exact-size", is_flag=True,
+                 help="Count each layer once a repository, and what that is worth: reads every manifest once in its life."),
+    click.option("--prices", metavar="FILE", help="Value the bytes at these prices. Default: list prices that come along."),
 )  # fmt: skip
 _permissions = _all_of(
     _config,
@@ -125,8 +132,16 @@ def root() -> None:
 @_session
 @_evidence
 @_retention
+@_true_bytes
+@_limits
 @_output
 @click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
+@click.option(
+    "--policy-at",
+    metavar="DATE",
+    help="Show what push and pull times alone would have decided then: 2026-01-31, a time in RFC 3339, or 30d "
+    "for so long ago.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when something can go.")
 def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Decide, image by image, and show it. Never changes anything."""
@@ -140,6 +155,8 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_session
 @_evidence
 @_retention
+@_true_bytes
+@_limits
 @_output
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--journal", metavar="FILE|s3://BUCKET/KEY",
@@ -184,6 +201,7 @@ def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @_session
 @_evidence
 @_retention
+@_limits
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
     """Show everything known about one IMAGE, and why it stays or goes.
@@ -194,6 +212,31 @@ def explain(image: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathe
     from ecrsweep.cli.explain import run_explain  # noqa: PLC0415 - boto3 takes its time
 
     return run_explain(image, flags)
+
+
+@root.command()
+@_session
+@_evidence
+@_retention
+@_output
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    metavar="N",
+    help="How many days are replayed, a run a day.",
+)
+@click.option("--exit-code", is_flag=True, help="Exit with 3 when an image would have gone that was pulled afterwards.")
+def simulate(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Replay the policy over the past, and show what would have gone and was pulled afterwards.
+
+    Rests on push and pull times; what is in use now is asked to tell which of these the evidence would have kept.
+    Never changes anything.
+    """
+    from ecrsweep.cli.simulate import run_simulate  # noqa: PLC0415 - boto3 takes its time
+
+    return run_simulate(flags)
 
 
 @root.command("iam-policy")

@@ -14,7 +14,7 @@ from ecrsweep.wiring.exits import Exit
 
 _FLAGS: Final[dict[str, Any]] = {
     "regions": ("us-east-1", "eu-west-1"), "quiet": True, "verbose": False, "log_format": "text", "output": "table",
-    "save": None, "exit_code": False,
+    "save": None, "policy_at": None, "exit_code": False,
 }  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def _stay(environ: dict[str, str]) -> None:
         "  ecrsweep explain payments/api:1.12.0\n"
         "  ecrsweep uses\n"
         "  ecrsweep uses --unexplained\n"
+        "  ecrsweep simulate --keep-newest 5\n"
         "  ecrsweep apply plan.jsonl",
         flush=True,
     )

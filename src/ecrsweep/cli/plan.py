@@ -1,8 +1,10 @@
 """`ecrsweep plan`: decide, image by image, and show it."""
 
 import sys
+import time
 from contextlib import ExitStack
 
+from ecrsweep.app import PlanRun, unasked_census
 from ecrsweep.cli.running import (
     Flags,
     begin,
@@ -13,21 +15,25 @@ from ecrsweep.cli.running import (
     prepared,
     require_matches,
     say_what_is_lacking,
+    say_what_reading_costs,
 )
 from ecrsweep.cli.voice import Voice
+from ecrsweep.config import moment_of
+from ecrsweep.core.errors import BadInput
 from ecrsweep.reports import PlanReport
-from ecrsweep.reports.json import (
-    PlanLinesReport,
-)
+from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.wiring.exits import gravest, plan_statuses
 from ecrsweep.wiring.files import written_whole
 
 
 def run_plan(flags: Flags) -> int:
     """`ecrsweep plan`."""
+    if flags["policy_at"]:
+        return _run_plan_of_the_past(flags)
     voice = Voice(flags)
     world, request = prepared(flags)
     memory = memory_of(world, request)
+    say_what_reading_costs(request, flags, voice)
     with ExitStack() as stack:
         reports: list[PlanReport] = [plan_report(flags)]
         if flags["save"]:
@@ -43,8 +49,28 @@ def run_plan(flags: Flags) -> int:
     say_what_is_lacking(world, request, footer.coverage, voice)
     if flags["output"] == "table" and footer.summary.delete:
         _say_next(flags)
-    require_matches(run)
+    require_matches(run, request.scope)
     return gravest(statuses)
+
+
+def _run_plan_of_the_past(flags: Flags) -> int:
+    """`ecrsweep plan --policy-at`: nobody is asked what is in use now, and nothing is written down."""
+    if flags["save"]:
+        raise BadInput("--policy-at shows what would have been decided in the past: it cannot be saved for apply")
+    now = time.time()
+    moment = moment_of(flags["policy_at"], now)
+    voice = Voice(flags)
+    world, request = prepared(flags)
+    census = unasked_census(world, request, memory_of(world, request).recall(), "left out by --policy-at")
+    run = PlanRun(world, request, census, now, policy_at=moment)
+    report = plan_report(flags)
+    with voice.working("Reading what the repositories hold"):
+        pass_through(run, [report], voice)
+    footer = end(run, [report])
+    sys.stdout.flush()
+    say_what_is_lacking(world, request, footer.coverage, voice)
+    require_matches(run, request.scope)
+    return gravest(plan_statuses(footer, exit_code=flags["exit_code"]))
 
 
 def _say_next(flags: Flags) -> None:

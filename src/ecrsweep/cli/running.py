@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from ecrsweep.app import PlanRun, Request, take_census
+from ecrsweep.app import PlanRun, Reading, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import OF_ONE_POLICY, Configuration, Settings
@@ -17,6 +17,7 @@ from ecrsweep.core.decisions import CHANGING
 from ecrsweep.core.document import (
     Footer,
     PlannedImage,
+    Scope,
     decision_documents,
 )
 from ecrsweep.core.errors import BadInput, NotFound
@@ -83,6 +84,15 @@ def begin(world: AwsWorld, request: Request, memory: Memory, voice: Voice) -> Pl
     return PlanRun(world, request, census, time.time())
 
 
+def say_what_reading_costs(request: Request, flags: Flags, voice: Voice) -> None:
+    """What `--exact-size` does besides, told before it is done."""
+    if request.prices is not None and not flags["quiet"]:
+        voice.warn(
+            "--exact-size reads the manifest of every image that was not read before: a call for each 100. Reading moves "
+            "the pull time that ECR records, unless this role is registered as a pull-time exclusion (docs/savings.md)."
+        )
+
+
 def plan_report(flags: Flags) -> PlanReport:
     """The report of a plan on stdout that `--output` means."""
     match flags["output"]:
@@ -125,8 +135,8 @@ def say_what_is_lacking(
         voice.warn(advice(missing))
 
 
-def require_matches(run: PlanRun) -> None:
+def require_matches(read: PlanRun | Reading, scope: Scope) -> None:
     """A repository that was named and does not exist is an error; a glob that matches nothing is not."""
-    missing = [pattern for pattern in run.unmatched_repositories() if not set(pattern) & set("*?[")]
-    if missing and not run.unread_registries:
-        raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(run.header.scope.regions)}")
+    missing = [pattern for pattern in read.unmatched_repositories() if not set(pattern) & set("*?[")]
+    if missing and not read.unread_registries:
+        raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(scope.regions)}")

@@ -13,6 +13,7 @@ from ecrsweep.config.settings import (
     check_accepted_gaps,
     check_state,
     limits_of,
+    moment_of,
     policies_of,
     policy_of,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "check_accepted_gaps",
     "check_state",
     "limits_of",
+    "moment_of",
     "policies_of",
     "policy_of",
     "read_configuration",

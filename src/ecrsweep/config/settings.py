@@ -13,8 +13,10 @@ import msgspec
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.names import Registry
 from ecrsweep.core.policy import Limits, Otherwise, Policy, parse_duration
+from ecrsweep.core.times import parse_rfc3339
 
 _S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/].*)?/?")
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[A-Za-z0-9_.-]+)?(@\d{12})?(/[a-z0-9-]+)?")
 
 
@@ -51,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_bytes: int | None = None
     override_limits: bool = False
     state: str | None = None
+    exact_size: bool = False
+    prices: str | None = None
     hold_files: tuple[str, ...] = ()
     account: str | None = None
     fraction_from: int = 20
@@ -107,6 +111,25 @@ def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tup
         if not _GAP.fullmatch(word):
             raise BadInput(f'{flag} "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
     return tuple(words)
+
+
+def moment_of(text: str, now: float, flag: str = "--policy-at") -> float:
+    """Seconds since the epoch of a date (its beginning, in UTC), a time in RFC 3339, or a duration before `now`. Raises `BadInput`."""
+    try:
+        moment = _moment(text.strip(), now)
+    except BadInput as error:
+        raise BadInput(
+            f'{flag} "{text}": accepted is a date such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or 30d for so long ago'
+        ) from error
+    if not 0 <= moment <= now:
+        raise BadInput(f'{flag} "{text}": accepted is a moment of the past, since 1970')
+    return moment
+
+
+def _moment(text: str, now: float) -> float:
+    if _DATE.fullmatch(text):
+        return parse_rfc3339(f"{text}T00:00:00Z")
+    return parse_rfc3339(text) if ":" in text else now - parse_duration(text)
 
 
 def check_state(location: str | None, flag: str = "--state ") -> str | None:

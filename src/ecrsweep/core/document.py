@@ -14,10 +14,12 @@ import msgspec
 from ecrsweep.core.decisions import CHANGING, Action, Decision, Reason
 from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreadable
 from ecrsweep.core.holds import Hold
-from ecrsweep.core.images import Kind, Status
+from ecrsweep.core.images import Kind, OwnReads, Status
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.plan import Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import DURATIONS, Limits, Policy, format_duration, parse_duration
+from ecrsweep.core.prices import Prices
+from ecrsweep.core.savings import Figures, Savings, Sizes, monthly_savings
 from ecrsweep.core.times import parse_rfc3339, rfc3339
 from ecrsweep.core.uses import Coverage, Use
 
@@ -56,9 +58,11 @@ class Header(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...]
     scope: Scope
     holds: tuple[Hold, ...] = ()
+    policy_at: float | None = None
+    """The moment of the past for which it was decided, where it was one. Such a plan is never carried out."""
 
     def document(self) -> dict[str, Any]:
-        """The header as JSON-able data."""
+        """The header as JSON-able data; `policy_at` stands only where there is one."""
         return {
             "format": PLAN_FORMAT,
             "created_at": rfc3339(self.created_at),
@@ -67,34 +71,46 @@ class Header(msgspec.Struct, frozen=True):
             "policy": [policy_document(policy) for policy in self.policies],
             "scope": msgspec.to_builtins(self.scope),
             **({"holds": [hold.document() for hold in self.holds]} if self.holds else {}),
+            **({} if self.policy_at is None else {"policy_at": rfc3339(self.policy_at)}),
         }
 
 
 class Footer(msgspec.Struct, frozen=True):
-    """What is known only when all decisions are made. `verdict` is a limit that holds the whole run."""
+    """What is known only when all decisions are made.
+
+    `verdict` is a limit that holds the whole run. `savings` None: nobody asked for the true bytes.
+    """
 
     coverage: tuple[Coverage, ...]
     unresolved: tuple[Use, ...]
     summary: Summary
     verdict: Reason | None = None
     foreign_uses: int = 0
-    own_reads: int = 0
+    own_reads: OwnReads = OwnReads()
     limited: bool = False
     """True where a limit holds a repository."""
+    savings: Savings | None = None
     missed: tuple[Missed, ...] = ()
     """The images that something uses and that are archived."""
 
+    @property
+    def figures(self) -> Figures | None:
+        """The true bytes; None where nobody asked for them."""
+        return None if self.savings is None else self.savings.figures
+
     def document(self) -> dict[str, Any]:
         """The footer as JSON-able data, without the number of lines and the digest."""
-        return {
+        document = {
             "coverage": [coverage_document(entry) for entry in self.coverage],
             "unresolved": [unresolved_document(use) for use in self.unresolved],
-            "summary": msgspec.to_builtins(self.summary),
+            "summary": summary_document(self.summary, self.figures),
             "verdict": msgspec.to_builtins(self.verdict),
             "foreign_uses": self.foreign_uses,
-            "indexes_last_read_by_ourselves": self.own_reads,
+            "indexes_last_read_by_ourselves": self.own_reads.indexes,
             **({"archived_in_use": [missed_document(image) for image in self.missed]} if self.missed else {}),
         }
+        document |= {"images_last_read_by_ourselves": self.own_reads.images} if self.own_reads.images else {}
+        return document | ({} if self.savings is None else {"savings": savings_document(self.savings)})
 
 
 class PlannedReason(msgspec.Struct, frozen=True):
@@ -129,7 +145,10 @@ class PlannedImage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
-    """A plan read back: its header, the images that it changes, and what its footer says of the whole."""
+    """A plan read back: its header, the images that it changes, and what its footer says of the whole.
+
+    `figures` None: nobody asked for the true bytes.
+    """
 
     header: Header
     going: tuple[PlannedImage, ...]
@@ -137,6 +156,7 @@ class SavedPlan(msgspec.Struct, frozen=True):
     verdict: str | None
     digest: str | None = None
     """That of its content, where it was read from a file."""
+    figures: Figures | None = None
 
 
 def planned(repository: Repository, decision: Decision) -> PlannedImage:
@@ -183,6 +203,37 @@ def coverage_document(entry: Coverage) -> dict[str, Any]:
 def unresolved_document(use: Use) -> dict[str, str]:
     """A use whose image is gone, as JSON-able data."""
     return {"reference": use.image, "workload": use.described, "source": use.source}
+
+
+def summary_document(summary: Summary, figures: Figures | None) -> dict[str, Any]:
+    """A summary as JSON-able data; the true bytes stand in it only where they were asked for."""
+    document: dict[str, Any] = msgspec.to_builtins(summary)
+    return document | ({} if figures is None else msgspec.to_builtins(figures))
+
+
+def savings_document(savings: Savings) -> dict[str, Any]:
+    """What is behind the figures, as JSON-able data: which prices, and each repository's part."""
+    prices = savings.prices
+    return {
+        "prices": {"date": prices.date, "source": prices.source, "assumed_for": savings.assumed_regions},
+        "repositories": [_sizes_document(repository, sizes, prices) for repository, sizes in savings.repositories],
+    }
+
+
+def _sizes_document(repository: Repository, sizes: Sizes, prices: Prices) -> dict[str, Any]:
+    """Bytes that go and money are at most so much where `exact` is false."""
+    usd = monthly_savings(sizes, repository.registry.region, prices)
+    return {
+        "account": repository.registry.account,
+        "region": repository.registry.region,
+        "repository": repository.name,
+        "exact": sizes.is_exact,
+        "delete_bytes": sizes.delete,
+        "keep_bytes": sizes.keep,
+        "archive_bytes": sizes.moved_to_archive,
+        "monthly_savings_usd": None if usd is None else round(usd, 2),
+        "manifests_unread": sizes.unread,
+    }
 
 
 def missed_document(image: Missed) -> dict[str, Any]:
@@ -260,12 +311,12 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
         raise PlanUnreadable(
             "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
         )
-    summary, verdict = _read_footer(pending, content, count)
+    summary, verdict, figures = _read_footer(pending, content, count)
     if now > header.expires_at:
         raise PlanExpired(
             f"The plan expired at {rfc3339(header.expires_at)}: what it saw may no longer be true. Make a new one."
         )
-    return SavedPlan(header, tuple(going), summary, verdict, f"sha256:{content.hexdigest()}")
+    return SavedPlan(header, tuple(going), summary, verdict, f"sha256:{content.hexdigest()}", figures)
 
 
 def _read_header(line: bytes) -> Header:
@@ -273,6 +324,10 @@ def _read_header(line: bytes) -> Header:
     if raw.get("format") != PLAN_FORMAT:
         raise PlanUnreadable(
             f"This is not a plan that this version can carry out: its format is {raw.get('format')!r}, not {PLAN_FORMAT!r}."
+        )
+    if "policy_at" in raw:
+        raise PlanUnreadable(
+            f"This plan says what would have been decided at {raw['policy_at']}: it cannot be carried out. Make one without --policy-at."
         )
     try:
         return Header(
@@ -291,7 +346,11 @@ def _read_policy(raw: Mapping[str, Any]) -> Policy:
     return msgspec.convert({**raw, **durations}, Policy)
 
 
-def _read_footer(line: bytes, content: Any, count: int) -> tuple[Summary, str | None]:  # noqa: ANN401 - hashlib has no public type
+def _read_footer(
+    line: bytes,
+    content: Any,  # noqa: ANN401 - hashlib has no public type
+    count: int,
+) -> tuple[Summary, str | None, Figures | None]:
     raw = _json_object(line, "The plan was cut short: its last line is not a footer")
     if "summary" not in raw or "digest" not in raw:
         raise PlanUnreadable("The plan was cut short: it has no footer. Nothing was done.")
@@ -300,7 +359,8 @@ def _read_footer(line: bytes, content: Any, count: int) -> tuple[Summary, str | 
     if raw.get("lines") != count or claimed != f"sha256:{content.hexdigest()}":
         raise PlanAltered("The plan was changed after it was saved: its content does not match its digest.")
     verdict = raw.get("verdict")
-    return msgspec.convert(raw["summary"], Summary), None if verdict is None else str(verdict.get("detail"))
+    figures = msgspec.convert(raw["summary"], Figures) if raw.get("savings") else None
+    return msgspec.convert(raw["summary"], Summary), None if verdict is None else str(verdict.get("detail")), figures
 
 
 def _json_object(line: bytes, otherwise: str) -> dict[str, Any]:

@@ -100,16 +100,41 @@ class Gap(msgspec.Struct, frozen=True):
     action: str | None = None
 
 
+class Blob(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A layer or configuration in a repository: stored once, however many manifests name it. Its size in bytes."""
+
+    digest: str
+    size: int
+
+
+class Layers(msgspec.Struct, frozen=True):
+    """What the manifests of a repository store, each by its digest; why that is not known is in `unread`."""
+
+    blobs: dict[str, tuple[Blob, ...]]
+    unread: dict[str, str]
+
+
+class OwnReads(msgspec.Struct, frozen=True):
+    """How many manifests were last read by ourselves: a real pull within a day of that may hide behind it."""
+
+    indexes: int = 0
+    images: int = 0
+
+    def __add__(self, other: "OwnReads") -> "OwnReads":
+        """Field by field."""
+        return OwnReads(self.indexes + other.indexes, self.images + other.images)
+
+
 class Inventory(msgspec.Struct, frozen=True):
     """What one repository holds at one moment.
 
     `edges` are the digests that each index or unknown manifest names. Where there are `gaps`, nothing
-    of the repository may go.
+    of the repository may go. `layers` None: nobody asked for them.
     """
 
     repository: Repository
     images: tuple[Image, ...]
     edges: dict[str, tuple[str, ...]]
     gaps: tuple[Gap, ...] = ()
-    own_reads: int = 0
-    """How many of its manifests were last read by ourselves: a real pull within a day of that may hide behind it."""
+    own_reads: OwnReads = OwnReads()
+    layers: Layers | None = None

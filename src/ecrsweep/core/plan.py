@@ -10,11 +10,12 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.decisions import GOING, Action, Code, Decision, Reason
-from ecrsweep.core.images import Gap, Inventory, Status
+from ecrsweep.core.images import Gap, Inventory, OwnReads, Status
 from ecrsweep.core.ledger import merged, seen_in
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import DAY, Limits, Policy
 from ecrsweep.core.retention import Evidence, decide
+from ecrsweep.core.savings import Sizes, sizes_of
 from ecrsweep.core.uses import Coverage, Matched, Sighting, Use
 
 PLAN_LIFE: Final = DAY
@@ -65,15 +66,16 @@ class Missed(msgspec.Struct, frozen=True):
 class RepositoryPlan(msgspec.Struct, frozen=True):
     """The decisions of one repository, newest push first, the uses that find no image in it, and its gaps.
 
-    `seen` is what the run saw in use there, for the ledger.
+    `seen` is what the run saw in use there, for the ledger. `sizes` None: nobody asked for the true bytes.
     """
 
     repository: Repository
     decisions: tuple[Decision, ...]
     unresolved: tuple[Use, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    own_reads: int = 0
+    own_reads: OwnReads = OwnReads()
     seen: tuple[Sighting, ...] = ()
+    sizes: Sizes | None = None
 
     @property
     def missed(self) -> Iterator[Missed]:
@@ -151,6 +153,7 @@ def plan_repository(
         inventory.gaps,
         inventory.own_reads,
         merged(seen_in(inventory.repository, matched, now)),
+        None if inventory.layers is None else sizes_of(decisions, inventory.layers),
     )
 
 
@@ -162,7 +165,10 @@ def hold(decision: Decision, reason: Reason) -> Decision:
 
 
 def run_limit(limits: Limits, summary: Summary) -> Reason | None:
-    """Why the whole run is held by a limit; None where it is not."""
+    """Why the whole run is held by a limit; None where it is not.
+
+    Bytes are held to the upper bound, also where the true bytes are known: a limit may stop too much, never too little.
+    """
     if limits.max_images is not None and summary.going > limits.max_images:
         return Reason(Code.LIMIT, f"{summary.going} images would go, the limit is {limits.max_images}")
     size = summary.delete_bytes_upper_bound + summary.archive_bytes_upper_bound

@@ -18,6 +18,8 @@ REGIONS: Final = (ABROAD, HOME, "us-west-2")
 YEARS: Final = 2 * 365
 
 _MB: Final = 1_000_000
+_DEBIAN: Final = {"debian": 30 * _MB}
+"""What nearly all images stand on: ECR stores it once in each repository."""
 _SHORT: Final = len("sha256:") + 12
 
 
@@ -43,7 +45,7 @@ def _payments(emulator: Emulator, now: datetime) -> tuple[Repository, Repository
     """Multi-platform builds, signed; the busiest repository of the company."""
     api = emulator.ecr.repository("payments/api")
     for build, pushed in _builds(now, 130, YEARS):
-        children = [api.push_image(pushed_at=pushed, size=(58 + build % 9) * _MB) for _ in range(2)]
+        children = [api.push_image(pushed_at=pushed, size=(58 + build % 9) * _MB, shared=_DEBIAN) for _ in range(2)]
         attestation = api.push_image(pushed_at=pushed, size=20_000, artifact_type="application/vnd.in-toto+json")
         tags = (f"1.{build}.0", f"main-{_hex(f'api {build}')}")
         index = api.push_index(children, tags, attestations=[attestation], pushed_at=pushed)
@@ -55,32 +57,34 @@ def _payments(emulator: Emulator, now: datetime) -> tuple[Repository, Repository
     worker = emulator.ecr.repository("payments/worker")
     for build, pushed in _builds(now, 60, 500):
         # Only the branch tag: each push takes it from the image before, which stays behind untagged.
-        worker.push_image(("main",), pushed_at=pushed, size=(72 + build % 5) * _MB)
+        worker.push_image(("main",), pushed_at=pushed, size=(72 + build % 5) * _MB, shared=_DEBIAN)
     return api, worker
 
 
 def _web(emulator: Emulator, now: datetime) -> tuple[Repository, Repository]:
     storefront = emulator.ecr.repository("web/storefront")
     for build, pushed in _builds(now, 125, YEARS):
-        storefront.push_image((f"release-{build}",), pushed_at=pushed, size=(140 + build % 30) * _MB)
+        storefront.push_image((f"release-{build}",), pushed_at=pushed, size=(140 + build % 30) * _MB, shared=_DEBIAN)
     for request, pushed in _builds(now, 25, 200):
-        storefront.push_image((f"pr-{600 + request}",), pushed_at=pushed, size=150 * _MB)
+        storefront.push_image((f"pr-{600 + request}",), pushed_at=pushed, size=150 * _MB, shared=_DEBIAN)
     edge = emulator.ecr.repository("web/cdn-edge")
     for build, pushed in _builds(now, 140, 600):
-        edge.push_image((f"v{build}",), pushed_at=pushed, size=31 * _MB)
+        edge.push_image((f"v{build}",), pushed_at=pushed, size=31 * _MB, shared={"nginx": 24 * _MB})
     abroad = emulator.ecr.repository("web/storefront", region=ABROAD)
     for build, pushed in _builds(now, 20, 60):
-        abroad.push_image((f"release-{build}",), pushed_at=pushed, size=145 * _MB)
+        abroad.push_image((f"release-{build}",), pushed_at=pushed, size=145 * _MB, shared=_DEBIAN)
     return storefront, edge
 
 
 def _data(emulator: Emulator, now: datetime) -> Repository:
     etl = emulator.ecr.repository("data/etl")
     for build, pushed in _builds(now, 145, 700):
-        etl.push_image((f"0.{build}",), pushed_at=pushed, size=900 * _MB)
+        etl.push_image((f"0.{build}",), pushed_at=pushed, size=900 * _MB, shared=_DEBIAN | {"science": 640 * _MB})
     notebooks = emulator.ecr.repository("data/notebooks")
     for build, pushed in _builds(now, 12, 400):
-        digest = notebooks.push_image((f"2025.{build}",), pushed_at=pushed, size=2_300 * _MB)
+        digest = notebooks.push_image(
+            (f"2025.{build}",), pushed_at=pushed, size=2_300 * _MB, shared={"cuda": 1_900 * _MB}
+        )
         if build == 2:  # noqa: PLR2004 - any will do
             # Somebody still pulls it, and no inventory knows who: CloudTrail does.
             notebooks.pull(digest, at=now - timedelta(days=4))
@@ -95,7 +99,9 @@ def _platform(emulator: Emulator, now: datetime) -> Repository:
     runner = emulator.ecr.repository("platform/ci-runner")
     for build, pushed in _builds(now, 30, 365):
         # Rebuilt each week under one tag: what is left behind has none.
-        runner.push_image(("stable",), pushed_at=pushed, size=(410 + build) * _MB)
+        runner.push_image(
+            ("stable",), pushed_at=pushed, size=(410 + build) * _MB, shared=_DEBIAN | {"tools": 310 * _MB}
+        )
     return base
 
 

@@ -6,7 +6,7 @@ https://github.com/opencontainers/image-spec/blob/main/manifest.md, and Docker's
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,8 +52,12 @@ def image_manifest(
     subject: str | None = None,
     artifact_type: str | None = None,
     size: int = 10_000_000,
+    shared: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """An image manifest of one layer, unlike that of any other seed."""  # fmt: skip
+    """An image manifest of one layer, unlike that of any other seed, upon layers that any image may have: `shared`, sizes by seed.
+
+    `size` is that of all layers together.
+    """  # fmt: skip
     config = (
         "application/vnd.docker.container.image.v1+json"
         if media_type == DOCKER_2
@@ -64,11 +68,15 @@ def image_manifest(
         if media_type == DOCKER_2
         else "application/vnd.oci.image.layer.v1.tar+gzip"
     )
+    below = dict(shared or {})
+    sizes = below | {seed: size - sum(below.values())}
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media_type,
         "config": {"mediaType": config, "digest": digest_of(f"config {seed}"), "size": 1500},
-        "layers": [{"mediaType": layer, "digest": digest_of(f"layer {seed}"), "size": size}],
+        "layers": [
+            {"mediaType": layer, "digest": digest_of(f"layer {of}"), "size": size} for of, size in sizes.items()
+        ],
     }
     return manifest | _optional(subject, artifact_type)
 

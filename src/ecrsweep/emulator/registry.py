@@ -107,12 +107,12 @@ class Repository:
         return digest
 
     def push_image(self, tags: Sequence[str] = (), *, media_type: str = manifests.OCI_IMAGE, **rest: Any) -> str:
-        """Push an image unlike any other."""
+        """Push an image unlike any other; `shared` are the layers that others may have too (`manifests.image_manifest`)."""
         seed = rest.pop("seed", f"{self.uri} {next(self._seeds)}")
         size = rest.get("size") or 10_000_000
         made = manifests.image_manifest(
             seed, media_type=media_type, subject=rest.pop("subject", None), artifact_type=rest.pop("artifact_type", None),
-            size=size,
+            size=size, shared=rest.pop("shared", None),
         )  # fmt: skip
         return self.push(made, tags, **rest)
 

@@ -18,9 +18,19 @@ from ecrsweep.core.images import Status
 from ecrsweep.core.outcomes import CHANGED, ApplyResult, Outcome, Result
 from ecrsweep.core.plan import Explanation, Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import Order, Otherwise, Policy, format_duration
+from ecrsweep.core.savings import Sizes
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
+from ecrsweep.reports.savings import (
+    archived_bytes,
+    archived_cell,
+    blind_window,
+    deleted_cell,
+    going_bytes,
+    savings_lines,
+    sizes_line,
+)
 from ecrsweep.reports.words import counted, coverage_lines, printable, size
 
 _STYLES: Final = {
@@ -53,11 +63,19 @@ class PlanTable:
         self._verbose = verbose
         self._rows: list[tuple[RepositoryPlan, Summary]] = []
         self._regions: set[str] = set()
+        self._past = False
 
     def begin(self, header: Header) -> None:
         """Say about what, and under which rules."""
         scope = header.scope
-        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}", style="bold"))
+        self._past = header.policy_at is not None
+        then = "" if header.policy_at is None else f" as of {rfc3339(header.policy_at)}"
+        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}{then}", style="bold"))
+        if self._past:
+            self._out.print(
+                "From push and pull times alone: what was in use then is not known, an image pulled later counts as not pulled "
+                "before, and what is gone by now is not seen."
+            )
         for policy in header.policies:
             of = f" in {', '.join(policy.repositories)} (policy {policy.name})" if len(header.policies) > 1 else ""
             self._out.print(f"Kept{printable(of)}: {rules(policy)}.{printable(fate(policy))}")
@@ -69,44 +87,47 @@ class PlanTable:
 
     def add(self, plan: RepositoryPlan) -> None:
         """Take a repository into the table; with `verbose`, show its images now."""
-        bare = RepositoryPlan(plan.repository, (), (), plan.gaps)
+        bare = RepositoryPlan(plan.repository, (), (), plan.gaps, sizes=plan.sizes)
         self._rows.append((bare, plan.summary))
         self._regions.add(plan.repository.registry.region)
         if self._verbose and plan.decisions:
             self._out.print(Text(plan.repository.uri, style="bold"))
+            if plan.sizes is not None:
+                self._out.print(f"True bytes: {sizes_line(plan.sizes)}.")
             self._out.print(_image_table(plan.decisions))
             self._out.print()
 
     def end(self, footer: Footer) -> None:
         """Show the table, and what stands behind it; first of all what is in use and cannot be pulled."""
         _print_missed(self._out, footer.missed)
-        self._out.print(self._table(footer.summary))
+        self._out.print(self._table(footer))
         self._out.print()
         for line in coverage_lines(footer.coverage, footer.foreign_uses):
             self._out.print(Text(printable(line), style=line_style(line)))
-        if footer.own_reads:
-            read = "1 index" if footer.own_reads == 1 else f"{footer.own_reads:,} indexes"
-            self._out.print(
-                f"Blind window: ecrsweep itself read {read}; a pull by others within a day of that may not show."
-            )
+        for line in filter(None, [blind_window(footer.own_reads)]):
+            self._out.print(line)
+        for line in savings_lines(footer.savings) if footer.savings is not None else ():
+            self._out.print(Text(printable(line)))
         _print_unresolved(self._out, footer.unresolved)
-        self._out.print(Text(verdict(footer), style="bold"))
+        self._out.print(Text(verdict(footer, past=self._past), style="bold"))
 
-    def _table(self, total: Summary) -> Table:
+    def _table(self, footer: Footer) -> Table:
+        total, savings = footer.summary, footer.savings
         many = len(self._regions) > 1
-        table = _borderless()
+        table = borderless()
         if many:
             table.add_column("REGION", no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
-        columns = _columns(total)
+        columns = _columns(total, exact=savings is not None)
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         for plan, summary in self._rows:
             place = [plan.repository.registry.region] if many else []
-            table.add_row(*place, printable(plan.repository.name), *(cell(summary) for cell in columns.values()))
+            cells = (cell(summary, plan.sizes) for cell in columns.values())
+            table.add_row(*place, printable(plan.repository.name), *cells)
         place = [""] if many else []
         table.add_section()
-        cells = (cell(total) for cell in columns.values())
+        cells = (cell(total, None if savings is None else savings.total) for cell in columns.values())
         table.add_row(*place, counted(total.repositories, "repository"), *cells, style="bold")
         return table
 
@@ -145,8 +166,8 @@ def fate(policy: Policy) -> str:
     return sentences[policy.otherwise] + archived + tags + asked
 
 
-def verdict(footer: Footer) -> str:
-    """What the plan comes to, in a sentence."""
+def verdict(footer: Footer, *, past: bool = False) -> str:
+    """What the plan comes to, in a sentence; `past`: one of a moment that is over."""
     summary = footer.summary
     gaps = [entry for entry in footer.coverage if entry.is_gap]
     if gaps and summary.hold:
@@ -159,16 +180,18 @@ def verdict(footer: Footer) -> str:
         return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
     held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
     if not summary.changing:
-        return f"Nothing to delete.{held}"
+        return f"{'Nothing would have gone' if past else 'Nothing to delete'}.{held}"
+    go, be, lose = (
+        ("would have gone", "would have been", "would have lost") if past else ("can go", "can be", "can lose")
+    )
     parts = []
     if summary.delete:
-        freed = size(summary.delete_bytes_upper_bound)
-        parts.append(f"{counted(summary.delete, 'image')} can go, up to {freed} (layers may be shared).")
+        parts.append(f"{counted(summary.delete, 'image')} {go}, {going_bytes(summary, footer.savings)}.")
     if summary.archive:
-        moved = size(summary.archive_bytes_upper_bound)
-        parts.append(f"{counted(summary.archive, 'image')} can be archived, up to {moved}.")
+        moved = archived_bytes(summary, footer.savings)
+        parts.append(f"{counted(summary.archive, 'image')} {be} archived, {moved}.")
     if summary.untag:
-        parts.append(f"{counted(summary.untag, 'image')} can lose tags and stay.")
+        parts.append(f"{counted(summary.untag, 'image')} {lose} tags and stay.")
     return f"{' '.join(parts)}{held} Nothing was changed."
 
 
@@ -214,7 +237,9 @@ def apply_sentence(result: ApplyResult) -> str:
     if result.count(Outcome.UNTAGGED):
         parts.append(f"Took tags off {counted(result.count(Outcome.UNTAGGED), 'image')}.")
     if result.count(Outcome.DELETED) or not parts:
-        parts.insert(0, f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, up to {freed}.")
+        parts.insert(
+            0, f"Deleted {counted(result.count(Outcome.DELETED), 'image')}, at most {freed}: layers may be shared."
+        )
     sentences = (
         ((Outcome.ALREADY_GONE,), "already gone"),
         ((Outcome.SPARED,), "spared because the world changed"),
@@ -285,7 +310,7 @@ class UnexplainedTable:
 
 def _pull_table(uses: Iterable[Use]) -> Table:
     """Long names are folded, never cut: a principal that cannot be told from another is no answer."""
-    table = _borderless()
+    table = borderless()
     for name in ("PRINCIPAL", "REPOSITORY", "IMAGE"):
         table.add_column(name, overflow="fold", min_width=_SHORT_DIGEST)
     table.add_column("TIMES", justify="right", no_wrap=True, min_width=5)
@@ -351,7 +376,7 @@ def show_history(out: Console, image: str, life: Sequence[Sighting], ledger: Cov
 
 
 def _history_table(life: Sequence[Sighting]) -> Table:
-    table = _borderless()
+    table = borderless()
     for name in ("LAST SEEN", "FIRST SEEN", "SOURCE", "WORKLOAD"):
         table.add_column(name, no_wrap=True)
     for one in life:
@@ -364,24 +389,28 @@ def _minute(seconds: float) -> str:
     return rfc3339(seconds // 60 * 60)[:16] + "Z"
 
 
-def _borderless() -> Table:
+def borderless() -> Table:
+    """A table without lines, which reads the same in a log."""
     return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
-def _columns(total: Summary) -> dict[str, Callable[[Summary], Text]]:
-    """The columns of the plan's table, each with its cell of a summary. What only some policies do shows only where it is done."""
-    columns = {
-        "IMAGES": lambda summary: Text(f"{summary.images:,}"),
-        "KEEP": lambda summary: Text(f"{summary.keep:,}"),
-        "UNTAG": lambda summary: Text(_or_dash(summary.untag)),
-        "ARCHIVE": lambda summary: Text(_or_dash(summary.archive), style="yellow" if summary.archive else ""),
-        "DELETE": lambda summary: Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
-        "HOLD": lambda summary: Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
-        "SIZE TO ARCHIVE": lambda summary: Text(size(summary.archive_bytes_upper_bound) if summary.archive else "-"),
-        "SIZE TO DELETE": lambda summary: Text(size(summary.delete_bytes_upper_bound) if summary.delete else "-"),
+Cell = Callable[[Summary, Sizes | None], Text]
+
+
+def _columns(total: Summary, *, exact: bool) -> dict[str, Cell]:
+    """The columns of the plan's table, each with its cell of a row. What only some policies do shows only where it is done."""
+    columns: dict[str, Cell] = {
+        "IMAGES": lambda summary, _: Text(f"{summary.images:,}"),
+        "KEEP": lambda summary, _: Text(f"{summary.keep:,}"),
+        "UNTAG": lambda summary, _: Text(_or_dash(summary.untag)),
+        "ARCHIVE": lambda summary, _: Text(_or_dash(summary.archive), style="yellow" if summary.archive else ""),
+        "DELETE": lambda summary, _: Text(_or_dash(summary.delete), style="red" if summary.delete else ""),
+        "HOLD": lambda summary, _: Text(_or_dash(summary.hold), style="yellow" if summary.hold else ""),
+        "TO ARCHIVE": lambda summary, sizes: Text(archived_cell(summary, sizes)),
+        "SIZE TO DELETE" if exact else "SIZE AT MOST": lambda summary, sizes: Text(deleted_cell(summary, sizes)),
     }
     absent = set() if total.untag else {"UNTAG"}
-    absent |= set() if total.archive else {"ARCHIVE", "SIZE TO ARCHIVE"}
+    absent |= set() if total.archive else {"ARCHIVE", "TO ARCHIVE"}
     return {name: cell for name, cell in columns.items() if name not in absent}
 
 
@@ -390,7 +419,7 @@ def _or_dash(number: int) -> str:
 
 
 def _image_table(decisions: Sequence[Decision]) -> Table:
-    table = _borderless()
+    table = borderless()
     for name in ("", "DIGEST", "TAGS", "PUSHED", "WHY"):
         table.add_column(name, no_wrap=True)
     for decision in decisions:
@@ -413,7 +442,7 @@ def _untagging(decision: Decision) -> str:
 
 
 def _outcome_table(by_repository: dict[str, list[Result]]) -> Table:
-    table = _borderless()
+    table = borderless()
     table.add_column("REPOSITORY", no_wrap=True)
     gone = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
     columns = {"DELETED": gone, "ARCHIVED": {Outcome.ARCHIVED}, "UNTAGGED": {Outcome.UNTAGGED}}

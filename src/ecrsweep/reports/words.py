@@ -16,7 +16,7 @@ _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def size(count: int) -> str:
-    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000, as AWS bills)."""
+    """Bytes as people write them: `0 B`, `512 kB`, `1.2 GB` (powers of 1000; AWS bills by powers of 1024)."""
     value = float(count)
     for unit in _UNITS:
         if value < _STEP or unit == _UNITS[-1]:
@@ -27,7 +27,7 @@ def size(count: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     """`1 image`, `1,024 images`."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    plural = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
@@ -95,4 +95,6 @@ def _skips(coverage: Iterable[Coverage]) -> Iterable[str]:
 
 
 def _listed(regions: Sequence[str]) -> str:
+    if set(regions) == {_EVERYWHERE}:
+        return "all regions"
     return ", ".join(regions) if len(regions) <= _FEW else counted(len(regions), "region")

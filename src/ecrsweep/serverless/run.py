@@ -19,7 +19,7 @@ from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
 from ecrsweep.config import Settings
 from ecrsweep.core.decisions import CHANGING, Code
-from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan
+from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
@@ -129,7 +129,7 @@ class Run:
             document |= {"scope": msgspec.to_builtins(self._plan_run.header.scope)}
             document |= self._plan_run.footer().document()
         if self._saved is not None:
-            document["summary"] = msgspec.to_builtins(self._saved.summary)
+            document["summary"] = summary_document(self._saved.summary, self._saved.figures)
             detail = self._saved.verdict
             document["verdict"] = None if detail is None else {"code": Code.LIMIT.value, "detail": detail}
         result = None if self._carrying is None else self._carrying.result()
@@ -201,7 +201,7 @@ class Run:
             if self._desk is not None:
                 self._plan_address = self._desk.put(f"plans/{self.name}.jsonl", Path(file.name))
         verdict = None if footer.verdict is None else footer.verdict.detail
-        return SavedPlan(run.header, tuple(going), footer.summary, verdict)
+        return SavedPlan(run.header, tuple(going), footer.summary, verdict, figures=footer.figures)
 
     def _apply(self, world: AwsWorld, request: Request, saved: SavedPlan, stop: Stop) -> None:
         if stop():

@@ -24,12 +24,11 @@ _LISTS: Final = frozenset(
     }
 )  # fmt: skip
 _WHOLE: Final = frozenset({"keep_tag_regexes"})
-# What an event must not say: whoever may invoke the function could else run commands with its role.
-_OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands"})
+# What an event must not say: whoever may invoke the function could else run commands with its role, or have files read.
+_OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands", "prices"})
 _KNOWN: Final = frozenset(Settings.__struct_fields__) - _OF_A_MACHINE - OF_A_FILE
-_BESIDE_A_PLAN: Final = frozenset(
-    {"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state", "hold_files"}
-)
+_KNOWN_TO_EVENTS: Final = _KNOWN - {"hold_files"}
+_BESIDE_A_PLAN: Final = frozenset({"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"})
 _OTHER_VARIABLES: Final = frozenset({BUCKET_VARIABLE, CONFIG_VARIABLE, "ECRSWEEP_CACHE_DIR", "ECRSWEEP_STATE_DIR"})
 _PROTECTS_NOTHING: Final = ("^$",)
 """A regular expression that the template writes where nobody says one: no tag is empty."""
@@ -74,9 +73,11 @@ class Asked(msgspec.Struct, frozen=True):
 
 def asked_of(event: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
     """What the event asks for. Raises `BadInput` that names the member: a word that is not known could be a rule misspelt."""
-    strangers = sorted(set(event) - _KNOWN - {"command", "plan"})
+    strangers = sorted(set(event) - _KNOWN_TO_EVENTS - {"command", "plan"})
     if strangers:
-        raise BadInput(f"The event has {', '.join(strangers)}: accepted are command, plan, {', '.join(sorted(_KNOWN))}")
+        raise BadInput(
+            f"The event has {', '.join(strangers)}: accepted are command, plan, {', '.join(sorted(_KNOWN_TO_EVENTS))}"
+        )
     command = event["command"]
     if command not in ("plan", "apply"):  # it may be anything, also what no set can hold
         raise BadInput(f'The command of the event is "{command}": accepted are plan and apply')
@@ -85,7 +86,7 @@ def asked_of(event: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
         raise BadInput("The plan of the event is the address of an object: s3://BUCKET/KEY")
     if plan is not None and (command != "apply" or set(event) - _BESIDE_A_PLAN):
         raise BadInput("A saved plan is for the command apply, and has its own scope and rules")
-    given = _of_environment(environ) | {name: event[name] for name in _KNOWN & event.keys()}
+    given = _of_environment(environ) | {name: event[name] for name in _KNOWN_TO_EVENTS & event.keys()}
     bucket, config = (environ.get(name) or None for name in (BUCKET_VARIABLE, CONFIG_VARIABLE))
     return Asked(command, _converted(given), plan, bucket, config, given)
 

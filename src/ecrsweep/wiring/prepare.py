@@ -17,6 +17,7 @@ from ecrsweep.core.policy import Policy
 from ecrsweep.sources import chosen_sources, installed_sources, named_sources
 from ecrsweep.sources.file import STANDARD_INPUT
 from ecrsweep.wiring.given import read_hold_files
+from ecrsweep.wiring.prices import prices_of
 
 ALL_REGIONS: Final = "all"
 
@@ -50,6 +51,7 @@ def prepare(
     accepts = check_accepted_gaps(settings.accept_gaps)
     drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
     state = check_state(settings.state)
+    prices = prices_of(settings)
     check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
     named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
@@ -74,7 +76,8 @@ def prepare(
         hold_files=tuple(_from_anywhere(path) for path in settings.hold_files),
     )
     world = open_world(session)
-    return world, request_of(world, scope, policies, allowed=settings.uses_commands)
+    request = request_of(world, scope, policies, allowed=settings.uses_commands)
+    return world, msgspec.structs.replace(request, prices=prices)
 
 
 def reopen(

@@ -1,0 +1,48 @@
+"""What the owners of repositories say by tags of these: leave it alone, or you may."""
+
+from collections.abc import Mapping
+from threading import Lock
+
+import msgspec
+
+from ecrsweep.app.request import OWNERS_SOURCE, Request, accepted, unread
+from ecrsweep.core.errors import AwsFailure
+from ecrsweep.core.holds import owners_keys
+from ecrsweep.core.names import Registry
+from ecrsweep.core.uses import Coverage
+from ecrsweep.ports import World
+
+
+class OwnersWord(msgspec.Struct, frozen=True):
+    """The tags of the repositories of a registry that have some which count, and why they are not known, if so."""
+
+    tags: Mapping[str, Mapping[str, str]] = {}
+    gaps: tuple[Coverage, ...] = ()
+
+
+class Owners:
+    """What the owners of repositories say by tags: asked once a registry."""
+
+    def __init__(self, world: World, request: Request) -> None:
+        """Nothing is asked yet."""
+        self._world = world
+        self._request = request
+        self._known: dict[Registry, OwnersWord] = {}
+        self._asking = Lock()
+        self.failures: list[Coverage] = []
+
+    def of(self, registry: Registry) -> OwnersWord:
+        """What is said in a registry. Where it cannot be read, that is a gap: any repository may be one to be left alone."""
+        with self._asking:
+            if registry not in self._known:
+                self._known[registry] = self._ask(registry)
+            return self._known[registry]
+
+    def _ask(self, registry: Registry) -> OwnersWord:
+        store = self._world.image_store(registry.region)
+        try:
+            return OwnersWord(store.owners_tags(owners_keys(self._request.policies)))
+        except AwsFailure as failure:
+            gap = unread(registry, failure, OWNERS_SOURCE)
+            self.failures.append(gap)
+            return OwnersWord(gaps=() if accepted(gap, self._request.scope).accepted else (gap,))
