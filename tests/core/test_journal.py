@@ -6,14 +6,28 @@ from hypothesis import strategies as st
 
 from ecrsweep.core import journal
 from ecrsweep.core.decisions import Action
+from ecrsweep.core.document import Header, PlannedImage, SavedPlan, Scope
 from ecrsweep.core.errors import JournalUnreadable
+from ecrsweep.core.images import Kind
 from ecrsweep.core.journal import KeptManifest, Touched, lines_of, read_journal, run_name
 from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.plan import Summary
+from ecrsweep.core.policy import DAY, Policy
 from tests.core.worlds import NOW, digest
 
 REPOSITORY = Repository(Registry("123456789012", "us-east-1"), "team/app")
+ROW = PlannedImage(
+    "123456789012", "us-east-1", "team/app", digest(1), ("v1",), Kind.IMAGE, None, None, None, 5, Action.DELETE, ()
+)
+PLAN = SavedPlan(
+    Header(NOW, NOW + DAY, "1.0", (Policy(),), Scope("123456789012", ("us-east-1",))),
+    (ROW, ROW),
+    Summary(delete=2),
+    None,
+    "sha256:abc",
+)
 EVENTS = [
-    journal.begun("run-1", "123456789012", "1.0", NOW, plan="sha256:abc"),
+    *journal.begun("run-1", "123456789012", "1.0", NOW, PLAN),
     journal.manifests_kept(REPOSITORY, [KeptManifest(digest(1), "application/json", ("v1",), '{"a": "\\u2028"}')], NOW),
     journal.asking(1, Action.DELETE, REPOSITORY, [Touched(digest(1)), Touched(digest(2))], NOW),
     journal.answered(1, [Touched(digest(1)), Touched(digest(2), None, "KmsError", "no key")], "request-1", NOW),
@@ -28,7 +42,7 @@ LINES = lines_of(EVENTS).splitlines(keepends=True)
 
 def test_what_is_written_reads_back() -> None:
     found = read_journal(LINES)
-    assert (found.run, found.account, found.plan, found.whole) == ("run-1", "123456789012", "sha256:abc", True)
+    assert (found.run, found.account, found.plan, found.whole) == ("run-1", "123456789012", PLAN, True)
     assert found.manifests[REPOSITORY][digest(1)].content == '{"a": "\\u2028"}'
     assert [call.action for call in found.calls] == [Action.DELETE, Action.UNTAG, Action.ARCHIVE]
     assert found.calls[1].error == "unreachable"
@@ -55,7 +69,7 @@ def test_a_run_that_was_killed_at_any_moment_leaves_a_journal_that_reads(count: 
 @pytest.mark.parametrize(
     "lines",
     [
-        [], [b"{}\n"], [b"not json\n"], [LINES[0], b"{\n", LINES[2]], [LINES[0], LINES[3]],
+        [], [b"{}\n"], [b"not json\n"], [LINES[0], b"{\n", LINES[2]], [LINES[0], LINES[4]],
         [LINES[0], b'{"event": "asking", "call": 1, "action": "explode", "images": []}\n'],
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecrsweep.app import PlanRun, Request, apply, take_census
+from ecrsweep.app import PlanRun, Request, begin_apply, take_census
 from ecrsweep.apply import Record
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.session import AwsSession, AwsWorld
@@ -142,7 +142,9 @@ def applied(world: AwsWorld, request: Request, run: PlanRun, going: list[Planned
     saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
     again = fresh(world, request)
     record = Record(NOW.timestamp)
-    return apply(world, saved, again, stop=lambda: False, say=lambda _: None, record=record)
+    carrying = begin_apply(world, saved, again, say=lambda _: None, record=record)
+    carrying.work(lambda: False)
+    return carrying.result()
 
 
 MANY = settings(

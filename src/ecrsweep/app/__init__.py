@@ -5,7 +5,7 @@ Nothing here knows AWS, files or terminals: the world comes in through `ports`, 
 
 from ecrsweep.app.census import take_census, unasked_census
 from ecrsweep.app.guarding import GuardRun
-from ecrsweep.app.planning import PlanRun, apply, begin_apply, explain
+from ecrsweep.app.planning import PlanRun, begin_apply, explain
 from ecrsweep.app.pulls import unexplained_pulls
 from ecrsweep.app.reading import Reading
 from ecrsweep.app.request import EVERYWHERE, OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
@@ -24,7 +24,6 @@ __all__ = [
     "Request",
     "SimulationRun",
     "Stop",
-    "apply",
     "begin_apply",
     "explain",
     "take_census",

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from ecrsweep.apply.record import Record
-from ecrsweep.apply.tally import Tally
+from ecrsweep.apply.tally import Before, Tally
 from ecrsweep.core.decisions import GOING, Action, Decision
 from ecrsweep.core.document import PlannedImage, planned
 from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing
@@ -39,14 +39,21 @@ class Sweep:
     """What was planned of a repository, and the way to carry it out."""
 
     def __init__(
-        self, store: ImageStore, decide: Decide, repository: Repository, images: Sequence[PlannedImage], record: Record
+        self,
+        store: ImageStore,
+        decide: Decide,
+        repository: Repository,
+        images: Sequence[PlannedImage],
+        *,
+        record: Record,
+        before: Before,
     ) -> None:
-        """`decide` is the judgement of now."""
+        """`decide` is the judgement of now; `before` is what an earlier part of the run has done here."""
         self._store = store
         self._decide = decide
         self._repository = repository
         self._record = record
-        self._tally = Tally(images)
+        self._tally = Tally(images, before)
 
     @property
     def described(self) -> str:
@@ -66,12 +73,12 @@ class Sweep:
         try:
             inventory = self._store.inventory(self._repository.name)
         except Missing:
-            self._tally.mark(self._tally.planned, Outcome.ALREADY_GONE, message="the repository is gone")
+            self._tally.mark(self._tally.open(), Outcome.ALREADY_GONE, message="the repository is gone")
             return
         except CredentialsFailure:
             raise
         except AwsFailure as failure:
-            self._tally.mark(self._tally.planned, Outcome.HELD, "coverage_gap", str(failure))
+            self._tally.mark(self._tally.open(), Outcome.HELD, "coverage_gap", str(failure))
             return
         graph = build_graph(inventory.images, inventory.edges)
         self._compare({decision.image.digest: decision for decision in self._decide(inventory).decisions})
@@ -91,8 +98,13 @@ class Sweep:
 
     def _compare(self, now: Mapping[str, Decision]) -> None:
         """Spare what the evidence of now keeps or holds, and what is not as it was planned."""
-        for digest, image in self._tally.planned.items():
-            decision = now.get(digest)
+        for digest in self._tally.open():
+            image, decision = self._tally.planned[digest], now.get(digest)
+            if digest in self._tally.asked:
+                done = _done(image.action, image, None if decision is None else decision.image)
+                if done is not None:
+                    self._tally.mark([digest], done, message="the answer was lost; it was carried out")
+                    continue
             if decision is None:
                 self._tally.mark([digest], Outcome.ALREADY_GONE)
             elif decision.action is Action.HOLD:

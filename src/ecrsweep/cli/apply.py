@@ -10,8 +10,8 @@ from typing import Final, TextIO
 from rich.console import Console
 
 from ecrsweep._version import __version__
-from ecrsweep.app import Request, apply
-from ecrsweep.aws.session import AwsWorld
+from ecrsweep.app import Request, begin_apply
+from ecrsweep.aws.session import AwsPlace, AwsWorld
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import (
     WHO_PULLS,
@@ -44,9 +44,9 @@ from ecrsweep.reports.table import (
 )
 from ecrsweep.reports.words import counted, printable
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
-from ecrsweep.wiring.journals import begin_record
+from ecrsweep.wiring.journals import Resumed, read_resumed, recording
 from ecrsweep.wiring.memory import Memory
-from ecrsweep.wiring.prepare import reopen
+from ecrsweep.wiring.prepare import open_session, reopen
 
 
 def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
@@ -56,7 +56,13 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         raise BadInput(
             "apply asks before it changes anything, and there is no terminal to ask on: add --yes to go ahead without"
         )
-    if file is None:
+    resumed = _taken_up(file, flags)
+    if resumed is not None:
+        saved = resumed.plan
+        world, request = _reopened(saved, flags, typed, voice)
+        memory = memory_of(world, request)
+        status, goes_on = Exit.DONE, True
+    elif file is None:
         world, request = prepared(flags)
         memory = memory_of(world, request)
         saved, status, goes_on = _planned_now(world, request, memory, flags, voice)
@@ -76,10 +82,15 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         return status
     with voice.working("Asking again what is in use"):
         run = begin(world, request, memory, voice)
-    record = begin_record(world, memory, saved, journal=flags["journal"], manifests=flags["manifests"])
-    with stopping() as stopped:
+    begun = recording(
+        world, memory, saved, journal=flags["journal"], manifests=flags["manifests"], resumed=resumed
+    )  # fmt: skip
+    with begun as record, stopping() as stopped:
+        before = None if resumed is None else resumed.before
+        carrying = begin_apply(world, saved, run, say=voice.say, record=record, before=before)
         with voice.working("Changing"):
-            result = apply(world, saved, run, stop=stopped.is_set, say=voice.say, record=record)
+            carrying.work(stopped.is_set)
+        result = carrying.result()
         _show_result(result, flags)
     statuses = list(apply_statuses(result))
     memory.note(run, request, statuses)
@@ -124,20 +135,41 @@ def _planned_now(
     return saved, gravest(statuses), True
 
 
+def _taken_up(file: str | None, flags: Flags) -> Resumed | None:
+    """The run that `--resume` names; None where it is not given."""
+    location = flags["resume"]
+    if location is None:
+        return None
+    if file is not None or flags["journal"] is not None:
+        raise BadInput(
+            "--resume goes on with the plan and the journal of the run: neither FILE nor --journal has a place beside it"
+        )
+    place = None
+    if location.startswith("s3://"):
+        session = open_session(settings_of(flags), dict(os.environ))
+        place = AwsPlace(session, session.home_region)
+    return read_resumed(place, location)
+
+
 def _read_saved(file: str, flags: Flags, typed: set[str], voice: Voice) -> tuple[AwsWorld, Request, SavedPlan]:
     """The saved plan, with the world and the request that it was made for."""
-    extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
-    if extra:
-        raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
     try:
         with Path(file).open("rb") as lines:
             saved = read_plan(lines, time.time())
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
+    return (*_reopened(saved, flags, typed, voice), saved)
+
+
+def _reopened(saved: SavedPlan, flags: Flags, typed: set[str], voice: Voice) -> tuple[AwsWorld, Request]:
+    """The world and the request that a plan was made for."""
+    extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
+    if extra:
+        raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
     settings = settings_of(flags)
     if settings.policies is not None and settings.policies != saved.header.policies:
         voice.warn(f"The plan has its own policies: those of {flags['config'].name}, which are others, do not count.")
-    return (*reopen(saved, settings, dict(os.environ)), saved)
+    return reopen(saved, settings, dict(os.environ))
 
 
 def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:

@@ -161,6 +161,8 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--journal", metavar="FILE|s3://BUCKET/KEY",
               help="Write down here what is really done. Default: beside the ledger.")  # fmt: skip
+@click.option("--resume", metavar="JOURNAL",
+              help="Go on with a run that was interrupted, from its journal: a file or s3:// address.")  # fmt: skip
 @click.option("--manifests/--no-manifests", default=True,
               help="Whether the journal keeps the manifests of what is deleted, so that it can be pushed back for a while.")  # fmt: skip
 @click.pass_context

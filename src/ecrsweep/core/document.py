@@ -61,6 +61,13 @@ class Header(msgspec.Struct, frozen=True):
     policy_at: float | None = None
     """The moment of the past for which it was decided, where it was one. Such a plan is never carried out."""
 
+    def require_current(self, now: float) -> None:
+        """Raise `PlanExpired` where the plan is older than it may be."""
+        if now > self.expires_at:
+            raise PlanExpired(
+                f"The plan expired at {rfc3339(self.expires_at)}: what it saw may no longer be true. Make a new one."
+            )
+
     def document(self) -> dict[str, Any]:
         """The header as JSON-able data; `policy_at` stands only where there is one."""
         return {
@@ -300,7 +307,7 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
         if pending:
             content.update(pending)
             if header is None:
-                header = _read_header(pending)
+                header = read_header(_json_object(pending, "The first line is not the header of a plan"))
             else:
                 row = _decoded(decode, pending, count)
                 if row.action in CHANGING:
@@ -312,15 +319,12 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
             "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
         )
     summary, verdict, figures = _read_footer(pending, content, count)
-    if now > header.expires_at:
-        raise PlanExpired(
-            f"The plan expired at {rfc3339(header.expires_at)}: what it saw may no longer be true. Make a new one."
-        )
+    header.require_current(now)
     return SavedPlan(header, tuple(going), summary, verdict, f"sha256:{content.hexdigest()}", figures)
 
 
-def _read_header(line: bytes) -> Header:
-    raw = _json_object(line, "The first line is not the header of a plan")
+def read_header(raw: Mapping[str, Any]) -> Header:
+    """The header that `Header.document` made. Raises `PlanUnreadable`."""
     if raw.get("format") != PLAN_FORMAT:
         raise PlanUnreadable(
             f"This is not a plan that this version can carry out: its format is {raw.get('format')!r}, not {PLAN_FORMAT!r}."

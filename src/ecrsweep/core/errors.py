@@ -9,6 +9,7 @@ EcrsweepError
 │   ├── PlanExpired      older than it may be
 │   └── PlanForeign      of another account
 ├── JournalUnreadable    not a journal, damaged, or of a version this program does not know
+├── Busy                 another run is changing the same registry
 ├── NotFound             the image or repository that was asked for does not exist
 ├── Interrupted          the user or the system asked to stop
 ├── StateFailure         the folder or bucket of ledger and journals cannot be read or written
@@ -57,6 +58,10 @@ class PlanForeign(PlanError):
 
 class JournalUnreadable(EcrsweepError):
     """Not a journal, damaged, or of a version this program does not know."""
+
+
+class Busy(EcrsweepError):
+    """Another run is changing the same registry."""
 
 
 class NotFound(EcrsweepError):

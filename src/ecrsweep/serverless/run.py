@@ -28,7 +28,7 @@ from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.given import configuration_from
 from ecrsweep.wiring.grants import advice, lacking
-from ecrsweep.wiring.journals import begin_record
+from ecrsweep.wiring.journals import recording
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
@@ -211,8 +211,9 @@ class Run:
         again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
-        self._carrying = begin_apply(world, saved, again, say=log.info, record=begin_record(world, self._memory, saved))
-        self._carrying.work(stop)
+        with recording(world, self._memory, saved) as record:
+            self._carrying = begin_apply(world, saved, again, say=log.info, record=record)
+            self._carrying.work(stop)
         result = self._carrying.result()
         self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0
         self._note(again, request, apply_statuses(result))
