@@ -44,6 +44,9 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     override_limits: bool = False
     state: str | None = None
     """Where the ledger is, if the user said so: a folder or an s3:// address."""
+    aliases: dict[str, Registry] = {}
+    """Host names that the user says are registries."""
+    hold_files: tuple[str, ...] = ()
 
 
 class Header(msgspec.Struct, frozen=True):
