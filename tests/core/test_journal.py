@@ -29,11 +29,11 @@ PLAN = SavedPlan(
 EVENTS = [
     *journal.begun("run-1", "123456789012", "1.0", NOW, PLAN),
     journal.manifests_kept(REPOSITORY, [KeptManifest(digest(1), "application/json", ("v1",), '{"a": "\\u2028"}')], NOW),
-    journal.asking(1, Action.DELETE, REPOSITORY, [Touched(digest(1)), Touched(digest(2))], NOW),
+    journal.asking(1, Action.DELETE, REPOSITORY, [Touched(digest(1)), Touched(digest(2))], NOW, window=0.25),
     journal.answered(1, [Touched(digest(1)), Touched(digest(2), None, "KmsError", "no key")], "request-1", NOW),
-    journal.asking(2, Action.UNTAG, REPOSITORY, [Touched(digest(3), "pr-1")], NOW),
+    journal.asking(2, Action.UNTAG, REPOSITORY, [Touched(digest(3), "pr-1")], NOW, window=0.25),
     journal.failed(2, "unreachable", NOW),
-    journal.asking(3, Action.ARCHIVE, REPOSITORY, [Touched(digest(4))], NOW),
+    journal.asking(3, Action.ARCHIVE, REPOSITORY, [Touched(digest(4))], NOW, window=0.25),
     journal.came_to([{"digest": digest(9), "outcome": "spared", "code": "changed", "message": "moved"}], NOW),
     journal.ended({"deleted": 1}, NOW, interrupted=False),
 ]

@@ -231,3 +231,33 @@ def test_a_refused_parent_keeps_its_children_and_a_second_run_finishes(
     world, request, run, going = planned(session)
     assert not applied(world, request, run, going).left_undone
     assert company.used <= company.held()
+
+
+def test_a_long_apply_looks_again_so_that_a_new_index_keeps_its_children(
+    emulator: Emulator, session: AwsSession
+) -> None:
+    """Between two batches of one repository somebody pushes an index over an image that is still to go."""
+    emulator.reset()
+    repo = emulator.ecr.repository("team/app")
+    images = [repo.push_image(pushed_at=NOW - timedelta(days=90)) for _ in range(130)]
+    world, request, run, going = planned(session)
+    moment = NOW.timestamp()
+
+    def clock() -> float:
+        nonlocal moment
+        moment += 20
+        return moment
+
+    def push(_: object) -> None:
+        left = next(digest for digest in images if digest in repo.by_digest)
+        repo.push_index([left], tags=("new",), pushed_at=NOW)
+
+    emulator.faults.add(Fault("after", "ecr", "BatchDeleteImage", times=1, run=push))
+    saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
+    carrying = begin_apply(world, saved, fresh(world, request), say=lambda _: None, record=Record(clock))
+    carrying.work(lambda: False)
+    result = carrying.result()
+    assert result.count(Outcome.DELETED) == 129
+    (spared,) = result.only(Outcome.SPARED)
+    assert "child_of_kept" in (spared.message or "")
+    assert spared.image.digest in repo.by_digest

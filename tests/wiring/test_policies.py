@@ -262,7 +262,9 @@ def test_where_regions_are_not_known_there_is_no_condition() -> None:
 def test_objects_are_those_that_the_handler_reads_and_writes() -> None:
     found = statements(bucket="my-bucket", partition="aws-cn", account=ACCOUNT, regions=("cn-north-1",))
     assert found["BucketListed"]["Resource"] == ["arn:aws-cn:s3:::my-bucket"]
-    assert found["BucketRead"]["Resource"] == [f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("plans", "state")]
+    assert found["BucketRead"]["Resource"] == [
+        f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("config", "plans", "state")
+    ]
     assert found["BucketWritten"]["Resource"] == [
         f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("plans", "reports", "state")
     ]

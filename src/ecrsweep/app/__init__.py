@@ -11,6 +11,7 @@ from ecrsweep.app.reading import Reading
 from ecrsweep.app.request import EVERYWHERE, OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
 from ecrsweep.app.restoring import Restoring
 from ecrsweep.app.simulating import SimulationRun
+from ecrsweep.app.stocktaking import take_stock
 
 __all__ = [
     "EVERYWHERE",
@@ -28,6 +29,7 @@ __all__ = [
     "begin_apply",
     "explain",
     "take_census",
+    "take_stock",
     "unasked_census",
     "unexplained_pulls",
 ]

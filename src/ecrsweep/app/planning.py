@@ -46,9 +46,11 @@ class PlanRun:
             policy_at=policy_at,
         )
         self.census = census
-        self.index = UseIndex(census.uses)
+        self.index = UseIndex(census.uses, request.scope.aliases)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
-        self._remembered = {within: recent(census.remembered, within, self._now) for within in windows}
+        self._remembered = {
+            within: recent(census.remembered, within, self._now, request.scope.aliases) for within in windows
+        }
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request

@@ -61,14 +61,27 @@ class Record:
         self._calls = calls
         self._write(journal.resumed(run, self._clock()))
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
     def calling(
-        self, action: Action, repository: Repository, asked: Sequence[Touched], call: Callable[[], Sequence[Deletion]]
+        self,
+        action: Action,
+        repository: Repository,
+        asked: Sequence[Touched],
+        checked_at: float,
+        call: Callable[[], Sequence[Deletion]],
     ) -> Sequence[Deletion]:
-        """The answers of a changing call, with a line before and after it. Raises what `call` raises, and `StateFailure`."""
+        """The answers of a changing call, with a line before and after it; `checked_at` is when its images were looked at last.
+
+        Raises what `call` raises, and `StateFailure`.
+        """
         self._still_ours()
         self._calls += 1
         number = self._calls
-        self._write(journal.asking(number, action, repository, asked, self._clock()))
+        now = self._clock()
+        self._write(journal.asking(number, action, repository, asked, now, window=now - checked_at))
         try:
             answers = call()
         except AwsFailure as failure:

@@ -28,6 +28,9 @@ BATCH: Final = 100
 ARCHIVED_AT_ONCE: Final = 20
 """Images archived between two lines of the journal: each takes a call of its own."""
 
+FRESH: Final = 30.0
+"""Seconds for which a look at the whole repository counts: then it is looked at again, for new indexes and referrers."""
+
 _OUT_OF_THE_WAY: Final = frozenset({Outcome.DELETED, Outcome.ARCHIVED, Outcome.ALREADY_GONE, Outcome.SPARED})
 _TOLD_BY_CALLS: Final = frozenset({Outcome.DELETED, Outcome.ARCHIVED, Outcome.UNTAGGED, Outcome.REFUSED})
 
@@ -54,6 +57,8 @@ class Sweep:
         self._repository = repository
         self._record = record
         self._tally = Tally(images, before)
+        self._looked_at = self._checked_at = 0.0
+        self._edges_kept: set[str] = set()
 
     @property
     def described(self) -> str:
@@ -70,28 +75,42 @@ class Sweep:
 
     def work(self, stop: Stop) -> None:
         """Check, then change. Raises `CredentialsFailure` where nothing further can succeed, and `StateFailure`."""
+        graph = self._look()
+        if graph is None:
+            return
+        self._untag(stop)
+        for action, size in ((Action.ARCHIVE, ARCHIVED_AT_ONCE), (Action.DELETE, BATCH)):
+            for wave in levels(self._open(action), graph.above, graph.parents_of):
+                for start in range(0, len(wave), size):
+                    if stop():
+                        return
+                    if self._record.now() - self._looked_at > FRESH:
+                        graph = self._look()
+                    if graph is None:
+                        return
+                    self._batch(graph, action, wave[start : start + size])
+
+    def _look(self) -> Graph | None:
+        """The repository as it is now, and what of the plan is spared for that; None where it cannot be looked at.
+
+        A manifest has no way to tell what contains it or refers to it: that takes a look at all of them.
+        """
+        self._looked_at = self._record.now()
         try:
             inventory = self._store.inventory(self._repository.name)
         except Missing:
             self._tally.mark(self._tally.open(), Outcome.ALREADY_GONE, message="the repository is gone")
-            return
+            return None
         except CredentialsFailure:
             raise
         except AwsFailure as failure:
             self._tally.mark(self._tally.open(), Outcome.HELD, "coverage_gap", str(failure))
-            return
+            return None
         graph = build_graph(inventory.images, inventory.edges)
         self._compare({decision.image.digest: decision for decision in self._decide(inventory).decisions})
         self._spare_neighbours(graph)
-        self._untag(stop)
         self._keep_edges(inventory)
-        for action, size in ((Action.ARCHIVE, ARCHIVED_AT_ONCE), (Action.DELETE, BATCH)):
-            going = self._open(action)
-            for wave in levels(going, lambda d: (*graph.parents_of(d), *graph.subjects_of(d)), graph.parents_of):
-                for start in range(0, len(wave), size):
-                    if stop():
-                        return
-                    self._batch(graph, action, wave[start : start + size])
+        return graph
 
     def _open(self, *actions: Action) -> list[str]:
         return [digest for digest in self._tally.open() if self._tally.planned[digest].action in actions]
@@ -144,7 +163,7 @@ class Sweep:
         spared = [
             digest for digest in self._tally.only(list(self._tally.planned), Outcome.SPARED) if self._goes(digest)
         ]
-        whole = reached(spared, lambda digest: (*graph.parents_of(digest), *graph.subjects_of(digest)))
+        whole = reached(spared, graph.above)
         self._spare_open(reached(whole, graph.under))
 
     def _spare_open(self, digests: Iterable[str]) -> None:
@@ -156,7 +175,8 @@ class Sweep:
 
     def _keep_edges(self, inventory: Inventory) -> None:
         """What is archived cannot be read: what it contains is kept first."""
-        going = set(self._open(Action.ARCHIVE))
+        going = set(self._open(Action.ARCHIVE)) - self._edges_kept
+        self._edges_kept |= going
         self._record.keep_edges(
             {
                 image.digest: Contents(image.media_type or "", inventory.edges.get(image.digest, ()))
@@ -271,7 +291,7 @@ class Sweep:
         """The answers of a changing call; None where it failed as a whole, and what became of its images is found out."""
         self._tally.in_flight = frozenset(digests)
         try:
-            return self._record.calling(action, self._repository, asked, call)
+            return self._record.calling(action, self._repository, asked, self._checked_at, call)
         except AwsFailure as failure:
             self._find_out(action, digests, failure)
             if isinstance(failure, CredentialsFailure):
@@ -280,6 +300,7 @@ class Sweep:
 
     def _described(self, digests: Sequence[str]) -> dict[str, Image]:
         """These images as they are now; those that cannot be looked at, or are gone, have a result then."""
+        self._checked_at = self._record.now()
         try:
             found = self._store.describe(self._repository.name, digests)
         except AwsFailure as failure:

@@ -59,7 +59,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     resumed = _taken_up(file, flags)
     if resumed is not None:
         saved = resumed.plan
-        world, request = _reopened(saved, flags, typed)
+        world, request = _reopened(saved, flags, typed, voice)
         memory = memory_of(world, request)
         status, goes_on = Exit.DONE, True
     elif file is None:
@@ -67,7 +67,7 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         memory = memory_of(world, request)
         saved, status, goes_on = _planned_now(world, request, memory, flags, voice)
     else:
-        world, request, saved = _read_saved(file, flags, typed)
+        world, request, saved = _read_saved(file, flags, typed, voice)
         memory = memory_of(world, request)
         _say_what_the_plan_reads(saved, voice)
         goes_on = saved.verdict is None or request.scope.override_limits
@@ -151,30 +151,34 @@ def _taken_up(file: str | None, flags: Flags) -> Resumed | None:
     return read_resumed(place, location)
 
 
-def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request, SavedPlan]:
+def _read_saved(file: str, flags: Flags, typed: set[str], voice: Voice) -> tuple[AwsWorld, Request, SavedPlan]:
     """The saved plan, with the world and the request that it was made for."""
     try:
         with Path(file).open("rb") as lines:
             saved = read_plan(lines, time.time())
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
-    return (*_reopened(saved, flags, typed), saved)
+    return (*_reopened(saved, flags, typed, voice), saved)
 
 
-def _reopened(saved: SavedPlan, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request]:
+def _reopened(saved: SavedPlan, flags: Flags, typed: set[str], voice: Voice) -> tuple[AwsWorld, Request]:
     """The world and the request that a plan was made for."""
     extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
     if extra:
         raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
-    return reopen(saved, settings_of(flags), dict(os.environ))
+    settings = settings_of(flags)
+    if settings.policies is not None and settings.policies != saved.header.policies:
+        voice.warn(f"The plan has its own policies: those of {flags['config'].name}, which are others, do not count.")
+    return reopen(saved, settings, dict(os.environ))
 
 
 def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
     """A plan comes from others: what it makes this machine read is told before it is done."""
     scope = saved.header.scope
     exports = [option for option in scope.source_options if option.startswith(f"{WHO_PULLS}.export=")]
-    if scope.uses_files or exports:
-        voice.warn(printable(f"Read again, because the plan rests on it: {', '.join((*scope.uses_files, *exports))}"))
+    again = (*scope.uses_files, *exports, *scope.hold_files)
+    if again:
+        voice.warn(printable(f"Read again, because the plan rests on it: {', '.join(again)}"))
     for command in scope.uses_commands:
         voice.warn(printable(f"The plan rests on a command, which runs only if it is given again: {command}"))
 

@@ -16,7 +16,7 @@ from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import Flags, settings_of
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import check_state
-from ecrsweep.core.document import read_plan
+from ecrsweep.core.document import PlannedImage, read_rows
 from ecrsweep.core.errors import BadInput, JournalUnreadable, NotFound, PlanForeign, PlanUnreadable
 from ecrsweep.core.names import Repository
 from ecrsweep.core.policy import parse_duration
@@ -30,7 +30,7 @@ from ecrsweep.wiring.exits import Exit, gravest, restore_statuses
 from ecrsweep.wiring.grants import advice
 from ecrsweep.wiring.journals import read_history
 from ecrsweep.wiring.memory import open_memory
-from ecrsweep.wiring.prepare import open_session, open_world
+from ecrsweep.wiring.prepare import check_account, open_session, open_world
 
 _STOPPING: Final = "Stopping. What AWS was asked to bring back goes on by itself. Once more stops at once."
 _STOPPED: Final = "Stopped at once. What AWS was asked to bring back goes on by itself."
@@ -41,9 +41,11 @@ def run_restore(images: Sequence[str], flags: Flags) -> int:
     voice = Voice(flags)
     _check(images, flags)
     patience = _patience(flags["timeout"])
-    session = open_session(settings_of(flags), dict(os.environ))
+    settings = settings_of(flags)
+    session = open_session(settings, dict(os.environ))
+    check_account(settings, session)
     world = open_world(session)
-    open_memory(world, check_state(flags["state"]), os.environ)  # what archived indexes contain
+    open_memory(world, check_state(settings.state), os.environ)  # what archived indexes contain
     wishes = _wishes(images, flags, session, world, voice)
     restoring = Restoring(world, wishes, voice.say)
     with voice.working("Looking what is there"):
@@ -107,9 +109,10 @@ def _of_images(images: Sequence[str], flags: Flags, session: AwsSession, world: 
 
 
 def _of_plan(file: str, account: str, voice: Voice) -> list[Wish]:
+    rows: list[PlannedImage] = []
     try:
         with Path(file).open("rb") as lines:
-            saved = read_plan(lines, None)
+            saved = read_rows(lines, rows.append)
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
     header = saved.header
@@ -117,14 +120,14 @@ def _of_plan(file: str, account: str, voice: Voice) -> list[Wish]:
         raise PlanForeign(
             f"The plan is of account {header.scope.account}, the credentials are of {account}. Nothing was changed"
         )
-    strangers = sorted({row.account for row in saved.going} - {account})
+    strangers = sorted({row.account for row in rows} - {account})
     if strangers:
         raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(strangers)}")
     if time.time() > header.expires_at:
         voice.warn(
             f"The plan expired at {rfc3339(header.expires_at)}: that is no obstacle to bringing back what it archived."
         )
-    return wishes_of_plan(saved)
+    return wishes_of_plan(rows)
 
 
 def _of_journal(location: str, world: AwsWorld, voice: Voice) -> list[Wish]:

@@ -51,7 +51,7 @@ def hint(error: EcrsweepError) -> str:
 
 
 def _tell(error: EcrsweepError) -> int:
-    text = str(error) if str(error).endswith((".", "?")) else f"{error}."
+    text = str(error) if str(error).endswith((".", "?")) or "\n" in str(error) else f"{error}."
     print(f"Error: {text} {hint(error)}".rstrip(), file=sys.stderr)
     if isinstance(error, PlanExpired | Busy):
         return Exit.HELD

@@ -81,7 +81,5 @@ def _stays_archived(image: Image, policy: Policy, now: float) -> bool:
 
 def _artifacts_of(digests: Sequence[str], graph: Graph, left: frozenset[str]) -> set[str]:
     """Whatever shares an artifact with one of these: all above them, and all under that."""
-    above = reached(
-        digests, lambda digest: [d for d in (*graph.parents_of(digest), *graph.subjects_of(digest)) if d in left]
-    )
+    above = reached(digests, lambda digest: [upper for upper in graph.above(digest) if upper in left])
     return reached(above, graph.under)

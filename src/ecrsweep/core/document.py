@@ -6,7 +6,7 @@ docs/formats.md. Reading a plan trusts nothing in it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +44,9 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     override_limits: bool = False
     state: str | None = None
     """Where the ledger is, if the user said so: a folder or an s3:// address."""
+    aliases: dict[str, Registry] = {}
+    """Host names that the user says are registries."""
+    hold_files: tuple[str, ...] = ()
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -289,13 +292,23 @@ class PlanLines:
         return line
 
 
-def read_plan(lines: Iterable[bytes], now: float | None) -> SavedPlan:
-    """The plan that `PlanLines` wrote. `now` None: one that has expired is read too.
+def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
+    """The plan that `PlanLines` wrote.
 
     Raises `PlanUnreadable`, `PlanAltered` or `PlanExpired`: whatever cannot be checked is refused.
     """
-    content = hashlib.sha256()
     going: list[PlannedImage] = []
+    saved = read_rows(lines, lambda row: going.append(row) if row.action in CHANGING else None)
+    saved.header.require_current(now)
+    return msgspec.structs.replace(saved, going=tuple(going))
+
+
+def read_rows(lines: Iterable[bytes], take: Callable[[PlannedImage], None]) -> SavedPlan:
+    """A plan whose every decision is handed to `take` as it comes, and which may have expired. `going` is left empty.
+
+    Raises `PlanUnreadable` or `PlanAltered`, perhaps after decisions were handed over.
+    """
+    content = hashlib.sha256()
     header: Header | None = None
     pending = b""
     count = 0
@@ -306,9 +319,7 @@ def read_plan(lines: Iterable[bytes], now: float | None) -> SavedPlan:
             if header is None:
                 header = read_header(_json_object(pending, "The first line is not the header of a plan"))
             else:
-                row = _decoded(decode, pending, count)
-                if row.action in CHANGING:
-                    going.append(row)
+                take(_decoded(decode, pending, count))
         pending = line
         count += 1
     if header is None:
@@ -316,9 +327,7 @@ def read_plan(lines: Iterable[bytes], now: float | None) -> SavedPlan:
             "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
         )
     summary, verdict, figures = _read_footer(pending, content, count)
-    if now is not None:
-        header.require_current(now)
-    return SavedPlan(header, tuple(going), summary, verdict, f"sha256:{content.hexdigest()}", figures)
+    return SavedPlan(header, (), summary, verdict, f"sha256:{content.hexdigest()}", figures)
 
 
 def read_header(raw: Mapping[str, Any]) -> Header:

@@ -53,6 +53,8 @@ class Call(msgspec.Struct, frozen=True):
     asked: tuple[Touched, ...]
     answers: tuple[Touched, ...] | None = None
     error: str | None = None
+    window: float = 0.0
+    """Seconds between the last look at its images and the call."""
 
     @property
     def done(self) -> Iterator[Touched]:
@@ -114,10 +116,13 @@ def manifests_kept(repository: Repository, manifests: Iterable[KeptManifest], no
     return _event("manifests", now, repository) | {"manifests": [msgspec.to_builtins(found) for found in manifests]}
 
 
-def asking(number: int, action: Action, repository: Repository, asked: Iterable[Touched], now: float) -> Event:
-    """Stands before a call. `number` tells it from the others of the run."""
+def asking(
+    number: int, action: Action, repository: Repository, asked: Iterable[Touched], now: float, *, window: float
+) -> Event:
+    """Stands before a call. `number` tells it from the others of the run; `window` are the seconds since its images were checked."""
     images = [_bare(touched) for touched in asked]
-    return _event("asking", now, repository) | {"call": number, "action": action.value, "images": images}
+    about = {"call": number, "action": action.value, "checked_seconds_ago": round(window, 3), "images": images}
+    return _event("asking", now, repository) | about
 
 
 def answered(number: int, answers: Iterable[Touched], request: str | None, now: float) -> Event:
@@ -208,7 +213,9 @@ class _Reading:
                 held |= {one.digest: one for one in msgspec.convert(event["manifests"], list[KeptManifest])}
             case "asking":
                 asked = tuple(msgspec.convert(event["images"], list[Touched]))
-                self.calls[event["call"]] = Call(event["call"], Action(event["action"]), _repository(event), asked)
+                window = float(event["checked_seconds_ago"])
+                action = Action(event["action"])
+                self.calls[event["call"]] = Call(event["call"], action, _repository(event), asked, window=window)
             case "answered":
                 answers = tuple(msgspec.convert(event["results"], list[Touched]))
                 self.calls[event["call"]] = msgspec.structs.replace(self.calls[event["call"]], answers=answers)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep.core.decisions import Action
-from ecrsweep.core.document import SavedPlan
+from ecrsweep.core.document import PlannedImage
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.graph import Graph, build_graph, levels, reached
 from ecrsweep.core.images import Image, Inventory, Status
@@ -151,10 +151,10 @@ class RestoreResult(msgspec.Struct, frozen=True):
         }
 
 
-def wishes_of_plan(saved: SavedPlan) -> list[Wish]:
-    """Everything that a saved plan archives."""
+def wishes_of_plan(images: Iterable[PlannedImage]) -> list[Wish]:
+    """Everything that a plan archives."""
     by_repository: dict[Repository, list[str]] = defaultdict(list)
-    for image in saved.going:
+    for image in images:
         if image.action is Action.ARCHIVE:
             by_repository[image.place].append(image.digest)
     return [Wish(repository=where, archived=tuple(digests)) for where, digests in by_repository.items()]

@@ -196,11 +196,7 @@ def _flow_up(graph: Graph, own: _Reasons) -> None:
         for digest, reasons in own.items()
         if digest not in graph.attached and any(reason.code in _WEAK for reason in reasons)
     ]
-
-    def above(digest: str) -> Sequence[str]:
-        return (*graph.parents_of(digest), *graph.subjects_of(digest))
-
-    edges = {(digest, upper) for digest in reached(strong, above) for upper in above(digest)}
+    edges = {(digest, upper) for digest in reached(strong, graph.above) for upper in graph.above(digest)}
     edges |= {(digest, upper) for digest in reached(weak, graph.parents_of) for upper in graph.parents_of(digest)}
     for digest, upper in edges:
         own[upper].append(Reason(Code.PARENT_OF_KEPT, digest))

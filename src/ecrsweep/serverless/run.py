@@ -17,6 +17,7 @@ from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
+from ecrsweep.config import Settings
 from ecrsweep.core.decisions import CHANGING, Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
@@ -25,6 +26,7 @@ from ecrsweep.core.times import rfc3339
 from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
+from ecrsweep.wiring.given import configuration_from
 from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.journals import recording
 from ecrsweep.wiring.memory import Memory, open_memory
@@ -61,9 +63,10 @@ class Run:
 
     def work(self, stop: Stop) -> None:
         """Everything that is asked, until it is done or `stop` says so. Raises `EcrsweepError`."""
-        settings, environ = self._asked.settings, self._environ
+        environ = self._environ
         self._desk = self._opened_desk()
-        self._session = open_session(settings, environ, self.name)
+        self._session = open_session(self._asked.settings, environ, self.name)
+        settings = self._settings(self._session)
         if self._asked.plan:
             self._saved = self._read_plan(self._asked.plan)
             self._world, self._request = reopen(self._saved, settings, environ, self._session)
@@ -81,6 +84,15 @@ class Run:
         if self._saved is not None and self._asked.command == "apply" and not self._is_held_whole:
             self._apply(self._world, self._request, self._saved, stop)
         self._memory.write(log.warning)
+
+    def _settings(self, session: AwsSession) -> Settings:
+        """What event, environment and configuration say together."""
+        if self._asked.config is not None:
+            configuration = configuration_from(self._asked.config, lambda: _home(session, self._environ))
+            for warning in configuration.warnings:
+                log.warning("%s", warning)
+            self._asked = self._asked.over(configuration)
+        return self._asked.settings
 
     def close(self) -> None:
         """Let nothing more of this run reach AWS, but the report."""

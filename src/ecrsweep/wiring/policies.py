@@ -192,7 +192,7 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
     },
     "s3": {
         "DeleteObject": Kind("Forgotten", ("{bucket}/state/ledger/*",)),
-        "GetObject": Kind("Read", ("{bucket}/plans/*", "{bucket}/state/*")),
+        "GetObject": Kind("Read", ("{bucket}/config/*", "{bucket}/plans/*", "{bucket}/state/*")),
         "ListBucket": Kind("Listed", ("{bucket}",)),
         "PutObject": Kind("Written", ("{bucket}/plans/*", "{bucket}/reports/*", "{bucket}/state/*")),
     },
