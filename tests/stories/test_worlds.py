@@ -233,29 +233,31 @@ def test_a_refused_parent_keeps_its_children_and_a_second_run_finishes(
     assert company.used <= company.held()
 
 
-def test_a_long_apply_looks_again_so_that_a_new_index_keeps_its_children() -> None:
+def test_a_long_apply_looks_again_so_that_a_new_index_keeps_its_children(
+    emulator: Emulator, session: AwsSession
+) -> None:
     """Between two batches of one repository somebody pushes an index over an image that is still to go."""
-    with Emulator(clock=Clock(NOW), account=ACCOUNT, regions=REGIONS) as aws, environment(aws):
-        repo = aws.ecr.repository("team/app", region=REGIONS[0])
-        images = [repo.push_image(pushed_at=NOW - timedelta(days=90)) for _ in range(130)]
-        world, request, run, going = planned(aws)
-        moment = NOW.timestamp()
+    emulator.reset()
+    repo = emulator.ecr.repository("team/app")
+    images = [repo.push_image(pushed_at=NOW - timedelta(days=90)) for _ in range(130)]
+    world, request, run, going = planned(session)
+    moment = NOW.timestamp()
 
-        def clock() -> float:
-            nonlocal moment
-            moment += 20
-            return moment
+    def clock() -> float:
+        nonlocal moment
+        moment += 20
+        return moment
 
-        def push(_: object) -> None:
-            left = next(digest for digest in images if digest in repo.by_digest)
-            repo.push_index([left], tags=("new",), pushed_at=NOW)
+    def push(_: object) -> None:
+        left = next(digest for digest in images if digest in repo.by_digest)
+        repo.push_index([left], tags=("new",), pushed_at=NOW)
 
-        aws.faults.add(Fault("after", "ecr", "BatchDeleteImage", times=1, run=push))
-        saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
-        carrying = begin_apply(world, saved, fresh(world, request), say=lambda _: None, record=Record(clock))
-        carrying.work(lambda: False)
-        result = carrying.result()
-        assert result.count(Outcome.DELETED) == 129
-        (spared,) = result.only(Outcome.SPARED)
-        assert "child_of_kept" in (spared.message or "")
-        assert spared.image.digest in repo.by_digest
+    emulator.faults.add(Fault("after", "ecr", "BatchDeleteImage", times=1, run=push))
+    saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
+    carrying = begin_apply(world, saved, fresh(world, request), say=lambda _: None, record=Record(clock))
+    carrying.work(lambda: False)
+    result = carrying.result()
+    assert result.count(Outcome.DELETED) == 129
+    (spared,) = result.only(Outcome.SPARED)
+    assert "child_of_kept" in (spared.message or "")
+    assert spared.image.digest in repo.by_digest
