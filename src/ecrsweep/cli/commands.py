@@ -104,7 +104,7 @@ _true_bytes = _all_of(
 )  # fmt: skip
 _permissions = _all_of(
     _config,
-    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "guard", "guard-preview"]), default="plan",
+    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "restore", "guard", "guard-preview"]), default="plan",
                  show_default=True, help="What the identity shall be able to do."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable. Default: any."),
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
@@ -258,6 +258,36 @@ def simulate(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     from ecrsweep.cli.simulate import run_simulate  # noqa: PLC0415 - boto3 takes its time
 
     return run_simulate(flags)
+
+
+@root.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@_session
+@click.option("--plan", metavar="FILE", help="Bring back what this saved plan archived, expired or not.")
+@click.option(
+    "--journal", metavar="FILE|s3://BUCKET/KEY", help="Bring back what this run archived, deleted or took tags off."
+)
+@click.option(
+    "--state",
+    envvar="ECRSWEEP_STATE",
+    metavar="FOLDER|s3://BUCKET/PREFIX",
+    help="Where it was noted what archived indexes contain. Default: a folder of this machine.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="Whether to wait until the images can be pulled, about 20 minutes."
+)
+@click.option("--timeout", default="40m", show_default=True, metavar="DURATION", help="How long to wait.")
+@_output
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")  # fmt: skip
+def restore(images: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Bring archived images back: IMAGE with all that belongs to it, or what a plan or a run took away.
+
+    IMAGE is named as for explain. What was deleted comes back from the journal of the run while ECR still has its layers. A tag
+    that names another image by now is left alone.
+    """
+    from ecrsweep.cli.restore import run_restore  # noqa: PLC0415 - boto3 takes its time
+
+    return run_restore(images, flags)
 
 
 @root.command("iam-policy")

@@ -292,14 +292,15 @@ class PlanLines:
         return line
 
 
-def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
-    """The plan that `PlanLines` wrote.
+def read_plan(lines: Iterable[bytes], now: float | None) -> SavedPlan:
+    """The plan that `PlanLines` wrote. `now` None: one that has expired is read too.
 
     Raises `PlanUnreadable`, `PlanAltered` or `PlanExpired`: whatever cannot be checked is refused.
     """
     going: list[PlannedImage] = []
     saved = read_rows(lines, lambda row: going.append(row) if row.action in CHANGING else None)
-    saved.header.require_current(now)
+    if now is not None:
+        saved.header.require_current(now)
     return msgspec.structs.replace(saved, going=tuple(going))
 
 

@@ -20,6 +20,9 @@ EcrsweepError
     ├── Throttled        refused for rate, retries included
     ├── Unreachable      no connection, no name, no answer in time
     ├── Missing          the resource does not exist (any more)
+    │   ├── LayersGone   the layers of a manifest are not in the repository
+    │   └── PartsGone    an image that a manifest contains is not in the repository
+    ├── TagTaken         an immutable tag names another image
     └── Malformed        an answer that is not what the service documents
 """
 
@@ -109,6 +112,18 @@ class Unreachable(AwsFailure):
 
 class Missing(AwsFailure):
     """The resource does not exist (any more)."""
+
+
+class LayersGone(Missing):
+    """The layers of a manifest that is to be pushed are not in the repository (any more)."""
+
+
+class PartsGone(Missing):
+    """An image that a manifest to be pushed contains is not in the repository (any more)."""
+
+
+class TagTaken(AwsFailure):
+    """A tag that must not move names another image."""
 
 
 class Malformed(AwsFailure):
