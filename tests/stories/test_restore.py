@@ -178,12 +178,12 @@ def test_tags_that_a_run_took_off_are_put_back_and_what_may_have_been_done_count
     plan = SavedPlan(header, (), Summary(), None, "sha256:0")
     events = [
         *begun("run", ACCOUNT, "0", time.time(), plan),
-        asking(1, Action.UNTAG, place, tags, time.time(), window=0.0),
+        asking(1, Action.UNTAG, place, tags, time.time(), window=0.1),
         answered(1, tags, None, time.time()),
         manifests_kept(place, [manifest], time.time()),
-        asking(3, Action.DELETE, place, [Touched(index), Touched(unnoted)], time.time(), window=0.0),
+        asking(3, Action.DELETE, place, [Touched(index), Touched(unnoted)], time.time(), window=0.1),
         failed(3, "no answer", time.time()),
-        asking(2, Action.ARCHIVE, place, [Touched(kept), Touched(fresh)], time.time(), window=0.0),
+        asking(2, Action.ARCHIVE, place, [Touched(kept), Touched(fresh)], time.time(), window=0.1),
     ]
     journal = cli.home / "journal.jsonl"
     journal.write_bytes(lines_of(events) + b'{"event": "answ')
