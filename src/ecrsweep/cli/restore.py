@@ -16,6 +16,7 @@ from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import Flags, settings_of
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import check_state
+from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import PlannedImage, read_rows
 from ecrsweep.core.errors import BadInput, JournalUnreadable, NotFound, PlanForeign, PlanUnreadable
 from ecrsweep.core.names import Repository
@@ -112,7 +113,7 @@ def _of_plan(file: str, account: str, voice: Voice) -> list[Wish]:
     rows: list[PlannedImage] = []
     try:
         with Path(file).open("rb") as lines:
-            saved = read_rows(lines, rows.append)
+            saved = read_rows(lines, lambda row: rows.append(row) if row.action is Action.ARCHIVE else None)
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
     header = saved.header
