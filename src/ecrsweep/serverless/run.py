@@ -17,18 +17,20 @@ from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
+from ecrsweep.aws.state import BucketState
 from ecrsweep.config import Settings
 from ecrsweep.core.decisions import CHANGING, Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
+from ecrsweep.memory import Leases
 from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.given import configuration_from
 from ecrsweep.wiring.grants import advice, lacking
-from ecrsweep.wiring.journals import recording
+from ecrsweep.wiring.journals import begin_record, leases_on
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
@@ -57,6 +59,7 @@ class Run:
         self._saved: SavedPlan | None = None
         self._plan_run: PlanRun | None = None
         self._carrying: Carrying | None = None
+        self._leases: Leases | None = None
         self._memory: Memory | None = None
         self._plan_address: str | None = asked.plan
         self._began = time.time()
@@ -144,6 +147,8 @@ class Run:
         if desk is None:
             return None
         address = desk.put(f"reports/{self.name}.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+        if self._leases is not None:
+            self._leases.release()
         try:
             if self._cache is not None:
                 self._cache.store()
@@ -211,9 +216,16 @@ class Run:
         again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
-        with recording(world, self._memory, saved) as record:
+        # Through the session that stays open: whatever ends the run, the next one shall not wait for it.
+        store = self._memory.store if self._desk is None else BucketState(self._desk, STATE_PREFIX)
+        self._leases = leases_on(store, world, saved)
+        self._leases.take()
+        try:
+            record = begin_record(world, self._memory, saved, self._leases)
             self._carrying = begin_apply(world, saved, again, say=log.info, record=record)
             self._carrying.work(stop)
+        finally:
+            self._leases.release()
         result = self._carrying.result()
         self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0
         self._note(again, request, apply_statuses(result))

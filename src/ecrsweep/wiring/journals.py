@@ -21,7 +21,7 @@ from ecrsweep.core.errors import JournalUnreadable
 from ecrsweep.core.journal import History, read_journal
 from ecrsweep.core.names import Repository
 from ecrsweep.memory import FileJournal, Leases, StoredJournal, stored_lines
-from ecrsweep.ports import Journal, Place
+from ecrsweep.ports import Journal, Place, StateStore
 from ecrsweep.wiring.memory import Memory
 
 FOLDER: Final = "journals"
@@ -54,20 +54,38 @@ def recording(
 
     `journal` is a file or s3:// address. Raises `Busy`, `BadInput` and `StateFailure`.
     """
-    regions = sorted({image.region for image in saved.going})
-    leases = Leases(memory.store, world.account, regions, world.run, clock=time.time)
+    leases = leases_on(memory.store, world, saved)
     leases.take()
     try:
-        place = world.place(world.home_region)
-        to = _journal(world, memory, place, journal if resumed is None else resumed.location)
-        record = Record(time.time, to, memory.edges, manifests=manifests, still_ours=leases.renew)
-        if resumed is None:
-            record.begin(world.run, world.account, __version__, saved)
-        else:
-            record.resume(world.run, max((call.number for call in resumed.history.calls), default=0))
-        yield record
+        yield begin_record(world, memory, saved, leases, journal=journal, manifests=manifests, resumed=resumed)
     finally:
         leases.release()
+
+
+def leases_on(store: StateStore, world: AwsWorld, saved: SavedPlan) -> Leases:
+    """The leases on the registries that a plan changes, not taken yet."""
+    regions = sorted({image.region for image in saved.going})
+    return Leases(store, world.account, regions, world.run, clock=time.time)
+
+
+def begin_record(
+    world: AwsWorld,
+    memory: Memory,
+    saved: SavedPlan,
+    leases: Leases,
+    *,
+    journal: str | None = None,
+    manifests: bool = True,
+    resumed: Resumed | None = None,
+) -> Record:
+    """The record of an apply, begun, whose leases have been taken. Raises `BadInput` and `StateFailure`."""
+    to = _journal(world, memory, world.place(world.home_region), journal if resumed is None else resumed.location)
+    record = Record(time.time, to, memory.edges, manifests=manifests, still_ours=leases.renew)
+    if resumed is None:
+        record.begin(world.run, world.account, __version__, saved)
+    else:
+        record.resume(world.run, max((call.number for call in resumed.history.calls), default=0))
+    return record
 
 
 def read_resumed(place: Place | None, location: str) -> Resumed:
