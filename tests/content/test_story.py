@@ -24,6 +24,11 @@ RULES = ("--keep-newest", "0", "--pulled-within", "0d", "--used-within", "0d", "
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator, content: Content) -> Repository:
     """Each kind twice, pushed hour by hour long ago."""
     aws.clock.set(datetime.now(UTC) - timedelta(days=100))

@@ -18,6 +18,11 @@ TRIAL = ("--otherwise", "trial", *NO_RULES)
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator) -> Repository:
     """An index of two platforms with a signature, and a plain image."""
     made = aws.ecr.repository("team/app")

@@ -2,9 +2,16 @@
 
 import json
 
+import pytest
+
 from ecrsweep.emulator import Emulator, Fault
 from tests.stories.test_resume import QUICK, RULES
 from tests.support import Cli, ago
+
+
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
 
 
 def test_a_plan_is_held_against_another(aws: Emulator, cli: Cli) -> None:

@@ -27,6 +27,11 @@ from tests.support import ACCOUNT, Cli, Finished, ago
 NO_RULES = ("--keep-newest", "0", "--pulled-within", "0d", "--used-within", "0d")
 
 
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
 class Artifact:
     """An old multi-platform image with its signature."""
 

@@ -21,6 +21,11 @@ QUICK = tuple(word for name in OWN if name != "ecs" for word in ("--skip-source"
 """These stories are not about who uses what."""
 
 
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
 def build(aws: Emulator, since: datetime) -> None:
     """Two repositories: an index with two platforms and a signature, plain images, one of which is in use."""
     aws.reset()

@@ -34,6 +34,11 @@ NO_RULES = ("--keep-newest", "0", "--pulled-within", "0d", "--used-within", "0d"
 AGENT = "docker/27.0 \x1b[31mgo/1.23"
 
 
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
 class Trial:
     """An account in which ecrsweep keeps its state in a bucket, and the alarm goes to a topic that a queue listens to."""
 
