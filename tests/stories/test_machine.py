@@ -1,0 +1,592 @@
+"""A world that moves, by hypothesis: pushes, deploys, pulls and deletions by others between plans, applies, faults, crashes, resumes.
+
+After every step the promises of the design hold: what was in use when an apply began is untouched, only what a plan names
+is changed, everything is decided once, indexes keep their children, and what report and journal say is what the registry
+shows. `make long` takes thousands of steps.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from ecrsweep.app import PlanRun, Request, begin_apply, take_census
+from ecrsweep.apply import Before, Record, done_before
+from ecrsweep.aws.cache import ManifestCache
+from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.core.decisions import Action
+from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
+from ecrsweep.core.errors import PlanExpired
+from ecrsweep.core.journal import History, read_journal
+from ecrsweep.core.names import Repository as Name
+from ecrsweep.core.outcomes import ApplyResult, Outcome
+from ecrsweep.core.policy import DAY, Otherwise, Policy
+from ecrsweep.emulator import Call, Clock, Emulator, Fault
+from ecrsweep.emulator.registry import Repository, StoredImage
+from ecrsweep.memory import EdgeBook, FileJournal, Folder
+from ecrsweep.sources.ecs import EcsSource
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOME = "us-east-1"
+REGIONS = (HOME, "eu-west-1")
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+READING = ("Describe", "List", "Get", "BatchGet")
+CHANGING = ("BatchDeleteImage", "UpdateImageStorageClass")
+STAYED = {Outcome.SPARED, Outcome.HELD, Outcome.REFUSED, Outcome.KEPT_WITH_PARENT, Outcome.NOT_TRIED}
+NUMBERS = st.integers(0, 30)
+TAGS = st.sampled_from(["v1", "v2", "v3", "prod", "old-1", "old-2"])
+
+T = TypeVar("T")
+Key = tuple[str, str]
+"""The name of a repository, and a digest or tag in it."""
+
+
+class State(NamedTuple):
+    """What can be seen of an image, but for its pull time."""
+
+    archived: bool
+    tags: frozenset[str]
+
+
+class Workload(NamedTuple):
+    """Something that runs, or may be started: the image that it began with, and the name by which it asks for it."""
+
+    definition: str
+    arn: str
+    service: bool
+    region: str
+    repository: Repository
+    name: str
+    digest: str
+
+
+class Saved(NamedTuple):
+    """A plan, and under which request it was made."""
+
+    request: Request
+    plan: SavedPlan
+
+
+class Killed(BaseException):
+    """The process is gone, as far as anything in it can tell."""
+
+
+class Killer:
+    """Ends the process with its n-th changing call, before AWS hears of it or after AWS has answered."""
+
+    def __init__(self, session: AwsSession) -> None:
+        self.moment, self.left = "", 0
+        events = session.client("ecr", HOME).meta.events
+        for operation in CHANGING:
+            events.register(f"before-send.ecr.{operation}", lambda **_: self.at("before"))
+            events.register(f"after-call.ecr.{operation}", lambda **_: self.at("after"))
+
+    def at(self, moment: str) -> None:
+        if moment != self.moment:
+            return
+        self.left -= 1
+        if self.left < 0:
+            self.moment = ""
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(clock=Clock(NOW), regions=REGIONS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def session(emulator: Emulator) -> Iterator[AwsSession]:
+    before = dict(os.environ)
+    os.environ.update(emulator.environ() | {"AWS_MAX_ATTEMPTS": "1"})  # whatever fails, fails at once
+    yield AwsSession(region=HOME, environ=os.environ)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def pick(choices: Sequence[T], number: int) -> T:
+    return choices[number % len(choices)]
+
+
+class Registry(RuleBasedStateMachine):
+    """Two repositories, workloads in two regions, one plan that is kept, one journal of a run that did not end."""
+
+    def __init__(self, emulator: Emulator, session: AwsSession, killer: Killer) -> None:
+        super().__init__()
+        emulator.reset()
+        emulator.clock.set(NOW)
+        self.aws, self.killer = emulator, killer
+        self.folder = tempfile.TemporaryDirectory()
+        self.world = AwsWorld(session, ManifestCache(None))
+        self.edges = EdgeBook(Folder(Path(self.folder.name) / "state"), session.account)
+        self.repositories = [emulator.ecr.repository(name, region=HOME) for name in ("app", "team/app")]
+        self.workloads: list[Workload] = []
+        self.saved: Saved | None = None
+        self.dead: tuple[Saved, Path] | None = None
+        self.wrong: list[str] = []
+        self.touched: set[Key] = set()
+        self.count = 0
+        self.aws.ecs.cluster()
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    def number(self) -> int:
+        self.count += 1
+        return self.count
+
+    # What others do.
+
+    @initialize(days=st.sampled_from([10, 40]))
+    def begin(self, days: int) -> None:
+        for repository in self.repositories:
+            for tag in ("v1", "v2"):
+                repository.push_image((tag,))
+            repository.push_index([image.digest for image in repository.images()][:1], ("v3",))
+        self.aws.clock.advance(timedelta(days=days))
+
+    @rule(where=NUMBERS, tag=st.none() | TAGS)
+    def push_image(self, where: int, tag: str | None) -> None:
+        self.push(where, tag, lambda repository, tags: repository.push_image(tags))
+
+    @rule(where=NUMBERS, tag=st.none() | TAGS, children=st.lists(NUMBERS, min_size=1, max_size=2))
+    def push_index(self, where: int, tag: str | None, children: list[int]) -> None:
+        held = self.active(pick(self.repositories, where))
+        if held:
+            chosen = list(dict.fromkeys(pick(held, child).digest for child in children))
+            note = str(self.number())
+            self.push(where, tag, lambda repository, tags: repository.push_index(chosen, tags, note=note))
+
+    @rule(where=NUMBERS, subject=NUMBERS, style=st.sampled_from(["oci", "cosign-tag"]))
+    def push_signature(self, where: int, subject: int, style: str) -> None:
+        held = self.active(pick(self.repositories, where))
+        if held:
+            signed = pick(held, subject).digest
+            self.push(where, None, lambda repository, _: repository.push_signature(signed, style))
+
+    def push(self, where: int, tag: str | None, make: Callable[[Repository, tuple[str, ...]], str]) -> None:
+        repository = pick(self.repositories, where)
+        self.touch(repository, repository.by_tag.get(tag or "", ""))
+        self.touch(repository, make(repository, () if tag is None else (tag,)))
+
+    @rule(where=NUMBERS, which=NUMBERS, tag=TAGS)
+    def move_tag(self, where: int, which: int, tag: str) -> None:
+        repository = pick(self.repositories, where)
+        held = self.active(repository)
+        if held:
+            self.touch(repository, repository.by_tag.get(tag, ""))
+            self.touch(repository, pick(held, which).digest)
+            repository.tag(tag, pick(held, which).digest)
+
+    @rule(where=NUMBERS, which=NUMBERS, by_tag=st.booleans(), service=st.booleans(), region=st.sampled_from(REGIONS))
+    def deploy(self, where: int, which: int, by_tag: bool, service: bool, region: str) -> None:  # noqa: FBT001 - hypothesis draws it
+        repository = pick(self.repositories, where)
+        held = self.active(repository)
+        if not held:
+            return
+        image, number = pick(held, which), self.number()
+        name = f":{pick(image.tags, which)}" if image.tags and by_tag else f"@{image.digest}"
+        definition = self.aws.ecs.register(f"family-{number}", {"app": repository.uri + name}, region=region)
+        if service:
+            arn = self.aws.ecs.service(f"service-{number}", definition, region=region)
+        else:
+            (arn,) = self.aws.ecs.run(definition, region=region)
+        self.workloads.append(Workload(definition, arn, service, region, repository, name, image.digest))
+
+    @rule(which=NUMBERS)
+    def scale_to_zero(self, which: int) -> None:
+        services = [workload for workload in self.workloads if workload.service]
+        if services:
+            found = pick(services, which)
+            self.ecs("UpdateService", found, service=found.arn, desiredCount=0)
+
+    @rule(which=NUMBERS)
+    def retire(self, which: int) -> None:
+        if not self.workloads:
+            return
+        found = self.workloads.pop(which % len(self.workloads))
+        if found.service:
+            self.ecs("DeleteService", found, service=found.arn, force=True)
+        else:
+            self.ecs("StopTask", found, task=found.arn)
+        self.ecs("DeregisterTaskDefinition", found, taskDefinition=found.definition)
+
+    def ecs(self, operation: str, workload: Workload, **asked: Any) -> None:
+        operate = self.aws.ecs.operation(operation)
+        assert operate is not None
+        operate(self.aws.account, workload.region, asked | {"cluster": "default"})
+
+    @rule(where=NUMBERS, which=NUMBERS)
+    def pull(self, where: int, which: int) -> None:
+        repository = pick(self.repositories, where)
+        held = self.active(repository)
+        if held:
+            repository.pull(pick(held, which).digest)
+
+    @rule(where=NUMBERS, which=NUMBERS)
+    def remove(self, where: int, which: int) -> None:
+        repository = pick(self.repositories, where)
+        free = [image for image in repository.images() if not list(repository.containing(image.digest))]
+        if free:
+            self.touch(repository, pick(free, which).digest)
+            repository.remove(pick(free, which).digest)
+
+    @rule(days=st.sampled_from([0.4, 2, 20, 40]))
+    def wait(self, days: float) -> None:
+        self.aws.clock.advance(timedelta(days=days))
+
+    # What we do.
+
+    @rule(
+        newest=st.integers(0, 2), pulled_within=st.none() | st.just(30 * DAY), untagged_for=st.sampled_from([0.0, 14 * DAY]),
+        grace=st.sampled_from([0.0, DAY]), otherwise=st.sampled_from([Otherwise.DELETE, Otherwise.ARCHIVE, Otherwise.TRIAL]),
+        untag=st.sampled_from([(), ("old-*",)]),
+    )  # fmt: skip
+    def plan(self, otherwise: Otherwise, **rules: Any) -> None:
+        after = 10 * DAY if otherwise is Otherwise.ARCHIVE else None
+        policy = Policy(otherwise=otherwise, trial_for=5 * DAY, delete_after_archived=after, used_within=None, **rules)
+        scope = Scope(account=self.aws.account, regions=(HOME,))
+        request = Request(scope, (policy,), (EcsSource(),), "test")
+        before, live = self.states(), self.live()
+        self.aws.calls.reset()
+        run, rows = self.planned(request)
+        assert all(call.operation.startswith(READING) for call in self.aws.calls.log), "a plan changes nothing"
+        read = self.aws.calls.count("ecr", "BatchGetImage")
+        again, rows_again = self.planned(request)
+        encode = msgspec.json.Encoder(order="deterministic").encode
+        assert encode(rows) == encode(rows_again), "the same world, the same plan"
+        if not read:  # the reads of the first plan are told in the footer of the second
+            assert encode(run.footer().document()) == encode(again.footer().document())
+        assert self.states() == before
+        assert sorted((row.repository, row.digest) for row in rows) == sorted(before), "each is decided once"
+        going = tuple(row for row in rows if row.action not in {Action.KEEP, Action.HOLD})
+        assert not {(row.repository, row.digest) for row in going if row.action is not Action.UNTAG} & live
+        self.saved = Saved(request, SavedPlan(run.header, going, run.footer().summary, None))
+
+    def planned(self, request: Request) -> tuple[PlanRun, list[PlannedImage]]:
+        run = self.fresh(request)
+        return run, [row for plan in run.repositories() for row in decision_documents(plan)]
+
+    def fresh(self, request: Request) -> PlanRun:
+        return PlanRun(self.world, request, take_census(self.world, request, lambda _: None), self.aws.clock.seconds)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule(slow=st.booleans())
+    def apply(self, slow: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.carry_out(slow=slow)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule(
+        kind=st.sampled_from(
+            ["throttle", "denied", "5xx", "drop_before", "drop_after", "expired", "refused", "gap", "gone region"]
+        ),
+        operation=st.sampled_from([*CHANGING, *CHANGING, "DescribeImages", "BatchGetImage"]),
+        skip=st.integers(0, 3),
+        times=st.sampled_from([1, None]),
+    )
+    def apply_with_a_fault(self, kind: str, operation: str, skip: int, times: int | None) -> None:
+        self.aws.faults.add(self.fault(kind, operation, skip, times))
+        self.carry_out()
+
+    def fault(self, kind: str, operation: str, skip: int, times: int | None) -> Fault:
+        where = {"skip": skip, "times": times}
+        match kind:
+            case "throttle":
+                return Fault.error("ecr", operation, "ThrottlingException", "Rate exceeded", **where)
+            case "denied":
+                return Fault.denied("ecr", operation, **where)
+            case "5xx":
+                return Fault.error("ecr", operation, "ServerException", "Internal", 500, **where)
+            case "expired":
+                return Fault.error("ecr", operation, "ExpiredTokenException", "The token has expired", **where)
+            case "refused":
+                assert self.saved is not None
+                refused = {image.digest: "KmsError" for image in self.saved.plan.going[skip :: 1 + skip]}
+                return Fault("failures", "ecr", "BatchDeleteImage", failures=refused)
+            case "gap":
+                return Fault.denied("ecs", "ListClusters", region=pick(REGIONS, skip))
+            case "gone region":
+                return Fault("drop_before", "ecr", region=HOME, skip=2 * skip)
+            case _:
+                return Fault("drop_before" if kind == "drop_before" else "drop_after", "ecr", operation, skip=skip, times=times)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule(
+        how=st.sampled_from(["deploy", "move_tag", "pull", "remove", "push_index"]), where=NUMBERS, which=NUMBERS, tag=TAGS,
+        operation=st.sampled_from(["DescribeImages", *CHANGING]), skip=st.integers(0, 3),
+    )  # fmt: skip
+    def apply_while_the_world_moves(
+        self, how: str, where: int, which: int, tag: str, operation: str, skip: int
+    ) -> None:
+        def move(_: Call) -> None:
+            match how:
+                case "deploy":
+                    self.deploy(where, which, by_tag=bool(which % 2), service=bool(where % 2), region=HOME)
+                case "move_tag":
+                    self.move_tag(where, which, tag)
+                case "pull":
+                    self.pull(where, which)
+                case "remove":
+                    self.remove(where, which)
+                case _:
+                    self.push_index(where, tag, [which])
+
+        self.aws.faults.add(Fault("before", "ecr", operation, skip=skip, times=1, run=move))
+        self.carry_out(slow=bool(skip % 2))
+
+    @precondition(lambda self: self.saved is not None)
+    @rule(asked=st.integers(0, 4))
+    def apply_and_interrupt(self, asked: int) -> None:
+        self.carry_out(stop=asked)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule(moment=st.sampled_from(["before", "after"]), skip=st.integers(0, 3), torn=st.booleans())
+    def apply_and_crash(self, moment: str, skip: int, torn: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.killer.moment, self.killer.left = moment, skip
+        self.carry_out(torn=torn)
+        self.killer.moment = ""
+
+    @precondition(lambda self: self.dead is not None)
+    @rule()
+    def resume(self) -> None:
+        self.carry_out(again=True)
+
+    @precondition(lambda self: self.dead is not None)
+    @rule(moment=st.sampled_from(["before", "after"]), skip=st.integers(0, 1), torn=st.booleans())
+    def resume_and_crash(self, moment: str, skip: int, torn: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.killer.moment, self.killer.left = moment, skip
+        self.carry_out(again=True, torn=torn)
+        self.killer.moment = ""
+
+    def carry_out(self, *, again: bool = False, slow: bool = False, stop: int | None = None, torn: bool = False) -> None:
+        """Apply the plan that is kept or, `again`, take up the run that died; then compare what it says with what is there."""
+        chosen = self.dead if again else (self.saved, Path(self.folder.name) / f"journal-{self.number()}.jsonl")
+        assert chosen is not None
+        saved, file = chosen
+        assert saved is not None
+        try:
+            saved.plan.header.require_current(self.aws.clock.seconds)
+        except PlanExpired:
+            self.forget(again=again)
+            return
+        record, before = self.begun(saved.plan, file, again=again, slow=slow)
+        live, live_tags, there = self.live(), self.live_tags(), self.states()
+        self.touched.clear()
+        self.aws.calls.reset()
+        for operation in CHANGING:
+            self.aws.faults.add(Fault("before", "ecr", operation, run=self.watch))
+        try:
+            carrying = begin_apply(self.world, saved.plan, self.fresh(saved.request), say=lambda _: None, record=record, before=before)
+            asked = iter(range(stop if stop is not None else 1_000_000))
+            carrying.work(lambda: next(asked, None) is None)
+        except Killed:
+            self.died(saved, file, torn=torn)
+        else:
+            self.check_said(carrying.result(), there)
+            self.check_journal(history_of(file), carrying.result())
+            if again:
+                self.dead = None
+        finally:
+            self.aws.faults.clear()
+        self.check_calls(saved.plan, live, live_tags)
+        self.check_written(history_of(file), there)
+
+    def forget(self, *, again: bool) -> None:
+        self.aws.faults.clear()
+        if again:
+            self.dead = None
+        else:
+            self.saved = None
+
+    def begun(self, plan: SavedPlan, file: Path, *, again: bool, slow: bool) -> tuple[Record, dict[Name, Before]]:
+        ticks = 0
+
+        def clock() -> float:
+            nonlocal ticks
+            ticks += slow
+            return self.aws.clock.seconds + 31 * ticks
+
+        record = Record(clock, FileJournal(file), self.edges)
+        if not again:
+            record.begin("run", self.aws.account, "test", plan)
+            return record, {}
+        history = history_of(file)
+        assert history.plan is not None
+        assert history.plan.going == plan.going, "the journal tells the plan"
+        record.resume("run", max((call.number for call in history.calls), default=0))
+        return record, dict(done_before(history))
+
+    def died(self, saved: Saved, file: Path, *, torn: bool) -> None:
+        if torn:
+            with file.open("ab") as journal:
+                journal.write(b'{"event":"answ')
+        self.dead = (saved, file)
+
+    def watch(self, call: Call) -> None:
+        """Called as AWS hears of a change: what contains an image goes first."""
+        repository = self.aws.ecr.repository(call.parameters["repositoryName"], region=HOME)
+        for wanted in call.parameters.get("imageIds") or [call.parameters["imageId"]]:
+            digest = wanted["imageDigest"]
+            if "imageTag" in wanted:
+                continue
+            above = [repository.by_digest[parent] for parent in repository.containing(digest)]
+            here = [each for each in above if call.operation == "BatchDeleteImage" or not each.archived]
+            if any((repository.name, each.digest) not in self.touched for each in here):
+                self.wrong.append(f"{call.operation} of {digest} while an index of it is there")
+
+    # What must hold.
+
+    def check_calls(self, plan: SavedPlan, live: set[Key], live_tags: set[Key]) -> None:
+        """Only what the plan names was asked for, and nothing that was in use when it began."""
+        named = {(image.repository, image.digest, image.action) for image in plan.going}
+        untag = {(image.repository, tag) for image in plan.going for tag in image.untag}
+        for call in self.aws.calls.log:
+            if call.operation.startswith(READING) or call.service != "ecr":
+                assert call.operation not in CHANGING
+                continue
+            assert call.operation in CHANGING, call
+            name = call.parameters["repositoryName"]
+            for wanted in call.parameters.get("imageIds") or [call.parameters["imageId"]]:
+                if "imageTag" in wanted:
+                    assert (name, wanted["imageTag"]) in untag - live_tags
+                    continue
+                action = Action.DELETE if call.operation == "BatchDeleteImage" else Action.ARCHIVE
+                assert (name, wanted["imageDigest"], action) in named, "only what the plan names"
+                assert (name, wanted["imageDigest"]) not in live, "nothing that was in use when apply began"
+
+    def check_said(self, result: ApplyResult, before: dict[Key, State]) -> None:
+        """The report is what the registry shows."""
+        now = self.states()
+        told = {(entry.image.repository, entry.image.digest): entry for entry in result.results}
+        assert len(told) == len(result.results)
+        for key, entry in told.items():
+            state, where = now.get(key), f"{entry.outcome}: {key}"
+            match entry.outcome:
+                case Outcome.DELETED:
+                    assert state is None, where
+                case Outcome.ALREADY_GONE:
+                    assert state is None or not state.tags & set(entry.image.untag), where
+                    assert state is None or entry.image.action is Action.UNTAG, where
+                case Outcome.ARCHIVED:
+                    assert key in self.touched or (state is not None and state.archived), where
+                case Outcome.UNTAGGED:
+                    assert key in self.touched or (state is not None and not state.tags & set(entry.image.untag)), where
+                case Outcome.UNKNOWN:
+                    pass
+                case stayed:
+                    assert stayed in STAYED
+                    assert self.as_before(key, before, now, tags=entry.image.action is not Action.UNTAG), where
+        for key in before.keys() - told.keys():
+            assert self.as_before(key, before, now), f"nobody was to touch {key}"
+        if any(entry.is_gap for entry in result.coverage):
+            assert not any(call.operation in CHANGING for call in self.aws.calls.log), "a gap lets nothing go"
+
+    def as_before(self, key: Key, before: dict[Key, State], now: dict[Key, State], *, tags: bool = True) -> bool:
+        then, state = before.get(key), now.get(key)
+        if key in self.touched or then == state:
+            return True
+        return not tags and then is not None and state is not None and then.archived == state.archived
+
+    def check_journal(self, history: History, result: ApplyResult) -> None:
+        """The journal says what the report says."""
+        assert history.summary == result.summary()
+        assert history.whole is not result.interrupted
+        outcomes = {(entry.image.repository, entry.image.digest): entry.outcome for entry in result.results}
+        written = {(entry["repository"], entry["digest"]): entry["outcome"] for entry in history.outcomes}
+        for key, outcome in written.items():
+            assert outcomes[key] == outcome or outcomes[key] in {Outcome.DELETED, Outcome.ARCHIVED}
+
+    def check_written(self, history: History, before: dict[Key, State]) -> None:
+        """Whatever is gone or archived stands in the journal, and what it says was done is so."""
+        now = self.states()
+        asked = {(call.repository.name, touched.digest) for call in history.calls for touched in call.asked}
+        for key in before.keys() - now.keys() - self.touched:
+            assert key in asked, "no change without a line before it"
+        for key in (before.keys() & now.keys()) - self.touched:
+            assert before[key] == now[key] or key in asked
+        for call in history.calls:
+            for touched in call.done:
+                key = (call.repository.name, touched.digest)
+                assert call.action is not Action.DELETE or key not in now
+                assert call.action is not Action.ARCHIVE or key not in now or now[key].archived
+
+    @invariant()
+    def nothing_went_before_what_contains_it(self) -> None:
+        assert self.wrong == []
+
+    @invariant()
+    def indexes_have_their_children(self) -> None:
+        for repository in self.repositories:
+            for image in repository.images():
+                for child in image.children:
+                    assert child in repository.by_digest, "a kept index keeps its children"
+                    assert image.archived or not repository.by_digest[child].archived
+
+    # What is so.
+
+    def active(self, repository: Repository) -> list[StoredImage]:
+        return [image for image in repository.images() if not image.archived]
+
+    def touch(self, repository: Repository, digest: str) -> None:
+        """Note that somebody else changed this image, for what is compared after an apply that was under way."""
+        self.touched.add((repository.name, digest))
+
+    def states(self) -> dict[Key, State]:
+        return {
+            (repository.name, image.digest): State(image.archived, frozenset(image.tags))
+            for repository in self.repositories
+            for image in repository.images()
+        }
+
+    def live(self) -> set[Key]:
+        """What is in use, by the digest that it began with and by its name as it is now, with all that it needs."""
+        found: set[Key] = set()
+        for workload in self.workloads:
+            repository = workload.repository
+            todo = [workload.digest, repository.by_tag.get(workload.name[1:], workload.digest)]
+            while todo:
+                digest = todo.pop()
+                if digest in repository.by_digest:
+                    found.add((repository.name, digest))
+                    todo += repository.by_digest[digest].children
+        return found
+
+    def live_tags(self) -> set[Key]:
+        return {
+            (workload.repository.name, workload.name[1:]) for workload in self.workloads if workload.name[0] == ":"
+        }
+
+
+def history_of(file: Path) -> History:
+    with file.open("rb") as lines:
+        return read_journal(lines)
+
+
+@pytest.mark.timeout(600)
+def test_whatever_happens_in_whatever_order_the_promises_hold(emulator: Emulator, session: AwsSession) -> None:
+    killer = Killer(session)
+    run_state_machine_as_test(
+        lambda: Registry(emulator, session, killer),
+        settings=settings(
+            max_examples=125 if LONG else 20,
+            stateful_step_count=40 if LONG else 25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
