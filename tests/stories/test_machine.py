@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,6 +38,7 @@ from ecrsweep.core.names import Repository as Name
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.policy import DAY, Otherwise, Policy
 from ecrsweep.emulator import Call, Clock, Emulator, Fault
+from ecrsweep.emulator.faults import Faults
 from ecrsweep.emulator.registry import Repository, StoredImage
 from ecrsweep.memory import EdgeBook, FileJournal, Folder
 from ecrsweep.sources.ecs import EcsSource
@@ -49,6 +51,7 @@ READING = ("Describe", "List", "Get", "BatchGet")
 CHANGING = ("BatchDeleteImage", "UpdateImageStorageClass")
 STAYED = {Outcome.SPARED, Outcome.HELD, Outcome.REFUSED, Outcome.KEPT_WITH_PARENT, Outcome.NOT_TRIED}
 NUMBERS = st.integers(0, 30)
+AGES = st.sampled_from([0, 16, 40])
 TAGS = st.sampled_from(["v1", "v2", "v3", "prod", "old-1", "old-2"])
 
 T = TypeVar("T")
@@ -80,6 +83,13 @@ class Saved(NamedTuple):
 
     request: Request
     plan: SavedPlan
+
+    def expired(self, now: float) -> bool:
+        try:
+            self.plan.header.require_current(now)
+        except PlanExpired:
+            return True
+        return False
 
 
 class Killed(BaseException):
@@ -137,6 +147,9 @@ class Registry(RuleBasedStateMachine):
         self.edges = EdgeBook(Folder(Path(self.folder.name) / "state"), session.account)
         self.repositories = [emulator.ecr.repository(name, region=HOME) for name in ("app", "team/app")]
         self.workloads: list[Workload] = []
+        scope = Scope(account=emulator.account, regions=(HOME,))
+        policy = Policy(newest=0, pulled_within=None, used_within=None, untagged_for=0)
+        self.request = Request(scope, (policy,), (EcsSource(),), "test")
         self.saved: Saved | None = None
         self.dead: tuple[Saved, Path] | None = None
         self.wrong: list[str] = []
@@ -153,37 +166,47 @@ class Registry(RuleBasedStateMachine):
 
     # What others do.
 
-    @initialize(days=st.sampled_from([10, 40]))
-    def begin(self, days: int) -> None:
-        for repository in self.repositories:
-            for tag in ("v1", "v2"):
-                repository.push_image((tag,))
-            repository.push_index([image.digest for image in repository.images()][:1], ("v3",))
-        self.aws.clock.advance(timedelta(days=days))
+    @initialize()
+    def begin(self) -> None:
+        for where in (0, 1):
+            for tag in ("v1", "old-1", None, None):
+                self.push_image(where, tag, 40)
+            self.push_index(where, "v2", [2, 3], 40)
+            self.push_index(where, "old-2", [4], 40)
+            self.push_signature(where, 5, "oci", 40)
 
-    @rule(where=NUMBERS, tag=st.none() | TAGS)
-    def push_image(self, where: int, tag: str | None) -> None:
-        self.push(where, tag, lambda repository, tags: repository.push_image(tags))
+    @rule(where=NUMBERS, tag=st.none() | TAGS, days=AGES, more=st.integers(0, 3))
+    def push_image(self, where: int, tag: str | None, days: int, more: int = 0) -> None:
+        self.push(where, tag, days, Repository.push_image)
+        for _ in range(more):
+            self.push(where, None, days, Repository.push_image)
 
-    @rule(where=NUMBERS, tag=st.none() | TAGS, children=st.lists(NUMBERS, min_size=1, max_size=2))
-    def push_index(self, where: int, tag: str | None, children: list[int]) -> None:
+    @rule(where=NUMBERS, tag=st.none() | TAGS, children=st.lists(NUMBERS, min_size=1, max_size=2), days=AGES)
+    def push_index(self, where: int, tag: str | None, children: list[int], days: int) -> None:
         held = self.active(pick(self.repositories, where))
         if held:
             chosen = list(dict.fromkeys(pick(held, child).digest for child in children))
-            note = str(self.number())
-            self.push(where, tag, lambda repository, tags: repository.push_index(chosen, tags, note=note))
+            self.push(where, tag, days, partial(Repository.push_index, children=chosen, note=str(self.number())))
 
-    @rule(where=NUMBERS, subject=NUMBERS, style=st.sampled_from(["oci", "cosign-tag"]))
-    def push_signature(self, where: int, subject: int, style: str) -> None:
+    @rule(where=NUMBERS, subject=NUMBERS, style=st.sampled_from(["oci", "cosign-tag"]), days=AGES)
+    def push_signature(self, where: int, subject: int, style: str, days: int) -> None:
         held = self.active(pick(self.repositories, where))
         if held:
             signed = pick(held, subject).digest
-            self.push(where, None, lambda repository, _: repository.push_signature(signed, style))
+            seed = str(self.number())
+            if style == "oci":
+                tag, kind = None, "application/vnd.dev.cosign.artifact.sig.v1+json"
+                make = partial(Repository.push_image, subject=signed, artifact_type=kind, seed=seed)
+            else:
+                tag, make = signed.replace(":", "-") + ".sig", partial(Repository.push_image, seed=seed)
+            self.push(where, tag, days, make)
 
-    def push(self, where: int, tag: str | None, make: Callable[[Repository, tuple[str, ...]], str]) -> None:
+    def push(self, where: int, tag: str | None, days: int, make: Callable[..., str]) -> None:
+        """Somebody pushes; what they pushed some days ago is here since then, for all that a plan can tell."""
         repository = pick(self.repositories, where)
         self.touch(repository, repository.by_tag.get(tag or "", ""))
-        self.touch(repository, make(repository, () if tag is None else (tag,)))
+        pushed = self.aws.clock.now - timedelta(days=days)
+        self.touch(repository, make(repository, tags=() if tag is None else (tag,), pushed_at=pushed))
 
     @rule(where=NUMBERS, which=NUMBERS, tag=TAGS)
     def move_tag(self, where: int, which: int, tag: str) -> None:
@@ -247,7 +270,7 @@ class Registry(RuleBasedStateMachine):
             self.touch(repository, pick(free, which).digest)
             repository.remove(pick(free, which).digest)
 
-    @rule(days=st.sampled_from([0.4, 2, 20, 40]))
+    @rule(days=st.sampled_from([0.4, 0.4, 6, 20]))
     def wait(self, days: float) -> None:
         self.aws.clock.advance(timedelta(days=days))
 
@@ -258,11 +281,15 @@ class Registry(RuleBasedStateMachine):
         grace=st.sampled_from([0.0, DAY]), otherwise=st.sampled_from([Otherwise.DELETE, Otherwise.ARCHIVE, Otherwise.TRIAL]),
         untag=st.sampled_from([(), ("old-*",)]),
     )  # fmt: skip
-    def plan(self, otherwise: Otherwise, **rules: Any) -> None:
+    def plan_by_rules(self, otherwise: Otherwise, **rules: Any) -> None:
         after = 10 * DAY if otherwise is Otherwise.ARCHIVE else None
         policy = Policy(otherwise=otherwise, trial_for=5 * DAY, delete_after_archived=after, used_within=None, **rules)
-        scope = Scope(account=self.aws.account, regions=(HOME,))
-        request = Request(scope, (policy,), (EcsSource(),), "test")
+        scope = self.request.scope
+        self.request = Request(scope, (policy,), (EcsSource(),), "test")
+        self.plan()
+
+    def plan(self) -> None:
+        request = self.request
         before, live = self.states(), self.live()
         self.aws.calls.reset()
         run, rows = self.planned(request)
@@ -286,12 +313,10 @@ class Registry(RuleBasedStateMachine):
     def fresh(self, request: Request) -> PlanRun:
         return PlanRun(self.world, request, take_census(self.world, request, lambda _: None), self.aws.clock.seconds)
 
-    @precondition(lambda self: self.saved is not None)
     @rule(slow=st.booleans())
     def apply(self, slow: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         self.carry_out(slow=slow)
 
-    @precondition(lambda self: self.saved is not None)
     @rule(
         kind=st.sampled_from(
             ["throttle", "denied", "5xx", "drop_before", "drop_after", "expired", "refused", "gap", "gone region"]
@@ -316,8 +341,7 @@ class Registry(RuleBasedStateMachine):
             case "expired":
                 return Fault.error("ecr", operation, "ExpiredTokenException", "The token has expired", **where)
             case "refused":
-                assert self.saved is not None
-                refused = {image.digest: "KmsError" for image in self.saved.plan.going[skip :: 1 + skip]}
+                refused = {image.digest: "KmsError" for image in self.current().plan.going[skip :: 1 + skip]}
                 return Fault("failures", "ecr", "BatchDeleteImage", failures=refused)
             case "gap":
                 return Fault.denied("ecs", "ListClusters", region=pick(REGIONS, skip))
@@ -326,7 +350,6 @@ class Registry(RuleBasedStateMachine):
             case _:
                 return Fault("drop_before" if kind == "drop_before" else "drop_after", "ecr", operation, skip=skip, times=times)
 
-    @precondition(lambda self: self.saved is not None)
     @rule(
         how=st.sampled_from(["deploy", "move_tag", "pull", "remove", "push_index"]), where=NUMBERS, which=NUMBERS, tag=TAGS,
         operation=st.sampled_from(["DescribeImages", *CHANGING]), skip=st.integers(0, 3),
@@ -350,13 +373,11 @@ class Registry(RuleBasedStateMachine):
         self.aws.faults.add(Fault("before", "ecr", operation, skip=skip, times=1, run=move))
         self.carry_out(slow=bool(skip % 2))
 
-    @precondition(lambda self: self.saved is not None)
     @rule(asked=st.integers(0, 4))
     def apply_and_interrupt(self, asked: int) -> None:
         self.carry_out(stop=asked)
 
-    @precondition(lambda self: self.saved is not None)
-    @rule(moment=st.sampled_from(["before", "after"]), skip=st.integers(0, 3), torn=st.booleans())
+    @rule(moment=st.sampled_from(["before", "after"]), skip=st.integers(0, 2), torn=st.booleans())
     def apply_and_crash(self, moment: str, skip: int, torn: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         self.killer.moment, self.killer.left = moment, skip
         self.carry_out(torn=torn)
@@ -376,14 +397,12 @@ class Registry(RuleBasedStateMachine):
 
     def carry_out(self, *, again: bool = False, slow: bool = False, stop: int | None = None, torn: bool = False) -> None:
         """Apply the plan that is kept or, `again`, take up the run that died; then compare what it says with what is there."""
-        chosen = self.dead if again else (self.saved, Path(self.folder.name) / f"journal-{self.number()}.jsonl")
-        assert chosen is not None
-        saved, file = chosen
-        assert saved is not None
-        try:
-            saved.plan.header.require_current(self.aws.clock.seconds)
-        except PlanExpired:
-            self.forget(again=again)
+        if self.dead is not None and again:
+            saved, file = self.dead
+        else:
+            saved, file = self.current(), Path(self.folder.name) / f"journal-{self.number()}.jsonl"
+        if saved.expired(self.aws.clock.seconds):
+            self.dead = None
             return
         record, before = self.begun(saved.plan, file, again=again, slow=slow)
         live, live_tags, there = self.live(), self.live_tags(), self.states()
@@ -402,17 +421,22 @@ class Registry(RuleBasedStateMachine):
             self.check_journal(history_of(file), carrying.result())
             if again:
                 self.dead = None
+            elif not carrying.result().changed:
+                self.saved = None  # it has served: the next apply makes a new one
         finally:
             self.aws.faults.clear()
         self.check_calls(saved.plan, live, live_tags)
         self.check_written(history_of(file), there)
 
-    def forget(self, *, again: bool) -> None:
-        self.aws.faults.clear()
-        if again:
-            self.dead = None
-        else:
-            self.saved = None
+    def current(self) -> Saved:
+        """The plan that is kept, or a new one by the same rules where that may not be carried out any more."""
+        if self.saved is None or self.saved.expired(self.aws.clock.seconds):
+            faults = self.aws.faults
+            self.aws.faults = Faults()
+            self.plan()
+            self.aws.faults = faults
+        assert self.saved is not None
+        return self.saved
 
     def begun(self, plan: SavedPlan, file: Path, *, again: bool, slow: bool) -> tuple[Record, dict[Name, Before]]:
         ticks = 0
@@ -584,7 +608,7 @@ def test_whatever_happens_in_whatever_order_the_promises_hold(emulator: Emulator
     run_state_machine_as_test(
         lambda: Registry(emulator, session, killer),
         settings=settings(
-            max_examples=125 if LONG else 20,
+            max_examples=125 if LONG else 25,
             stateful_step_count=40 if LONG else 25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

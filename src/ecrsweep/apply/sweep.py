@@ -107,7 +107,9 @@ class Sweep:
             self._tally.mark(self._tally.open(), Outcome.HELD, "coverage_gap", str(failure))
             return None
         graph = build_graph(inventory.images, inventory.edges)
-        self._compare({decision.image.digest: decision for decision in self._decide(inventory).decisions})
+        now = {decision.image.digest: decision for decision in self._decide(inventory).decisions}
+        self._compare(now)
+        self._spare_what_is_taken_up(graph, now)
         self._spare_neighbours(graph)
         self._keep_edges(inventory)
         return graph
@@ -157,6 +159,14 @@ class Sweep:
         change = _change(image, planned(self._repository, Decision(found, Action.DELETE, ())))
         if change is not None:
             self._spare(image.digest, change)
+
+    def _spare_what_is_taken_up(self, graph: Graph, now: Mapping[str, Decision]) -> None:
+        """What would go now and is not in the plan came after it: it speaks for what it contains or refers to."""
+        for digest, decision in now.items():
+            if decision.action in GOING and digest not in self._tally.planned:
+                for under in (*graph.children_of(digest), *graph.subjects_of(digest)):
+                    if self._goes(under) and under not in self._tally.done:
+                        self._spare(under, f"{digest} is over it, which the plan does not name")
 
     def _spare_neighbours(self, graph: Graph) -> None:
         """An artifact is one unit: where a member is spared, what contains it and all under that stay too."""
