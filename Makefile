@@ -31,7 +31,7 @@ tables: $(STAMP)  ## Make anew what is made of the code: tables of the documents
 	$(BIN)/python deploy/policies.py
 
 long: $(STAMP)  ## The property tests over thousands of worlds
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/core/test_graph.py tests/stories/test_worlds.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/core/test_graph.py tests/stories/test_worlds.py tests/stories/test_machine.py
 
 ARCH ?= arm64
 package: $(STAMP)  ## Build the zip of the Lambda function, dist/ecrsweep-lambda-arm64.zip; for this machine: ARCH=host

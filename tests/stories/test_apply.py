@@ -15,7 +15,7 @@ from ecrsweep.emulator import Call, Emulator, Fault
 from ecrsweep.emulator.registry import Repository
 from tests.support import ACCOUNT, Cli, Finished, ago
 
-NO_RULES = ("--keep-newest", "0", "--pulled-within", "0d")
+NO_RULES = ("--keep-newest", "0", "--pulled-within", "0d", "--max-fraction", "1")
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_a_closed_pipe_before_the_deletion_deletes_nothing(aws: Emulator, cli: C
     repo = aws.ecr.repository("team/app")
     for number in range(3000):
         repo.push_image(tags=(f"v{number}",), pushed_at=ago(days=90))
-    script = f"{sys.executable} -m ecrsweep apply --yes --verbose --keep-newest 0 --pulled-within 0d | head -c 10"
+    script = f"{sys.executable} -m ecrsweep apply --yes --verbose --keep-newest 0 --pulled-within 0d --max-fraction 1 | head -c 10"
     ended = cli.run(["bash", "-c", script], None, {})
     assert "Traceback" not in ended.err
     assert len(repo.images()) == 3000

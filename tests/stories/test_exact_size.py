@@ -69,18 +69,18 @@ def test_the_decisions_are_the_same_and_every_manifest_is_read_once_in_its_life(
             pushed = ago(days=100 + number)
             children = [made.push_image(pushed_at=pushed, shared=BASE, size=50 * MB) for _ in range(2)]
             made.push_index(children, tags=(f"v{number}",), pushed_at=pushed)
-    without = cli("plan", "--output", "json", "--keep-newest", "10")
+    without = cli("plan", "--output", "json", "--keep-newest", "10", "--max-fraction", "1")
     assert aws.calls.count("ecr", "BatchGetImage") == 2
-    first = cli("plan", "--output", "json", "--keep-newest", "10", "--exact-size")
-    second = cli("plan", "--output", "json", "--keep-newest", "10", "--exact-size")
+    first = cli("plan", "--output", "json", "--keep-newest", "10", "--max-fraction", "1", "--exact-size")
+    second = cli("plan", "--output", "json", "--keep-newest", "10", "--max-fraction", "1", "--exact-size")
     assert without.json["decisions"] == first.json["decisions"] == second.json["decisions"]
     assert without.json["summary"]["delete"] == 2 * 150
     assert aws.calls.count("ecr", "BatchGetImage") == 2 + 2 * 2  # 120 images a repository; the indexes were read before
     assert first.json["summary"] == second.json["summary"]
     assert (second.json["indexes_last_read_by_ourselves"], second.json["images_last_read_by_ourselves"]) == (120, 240)
-    shown = cli("plan", "--keep-newest", "10").out
+    shown = cli("plan", "--keep-newest", "10", "--max-fraction", "1").out
     assert "ecrsweep itself read 120 indexes and 240 images;" in shown
-    applied = cli("apply", "--yes", "--keep-newest", "10", "--output", "json")
+    applied = cli("apply", "--yes", "--keep-newest", "10", "--max-fraction", "1", "--output", "json")
     assert applied.json["summary"]["deleted"] == 300, "our own reads are no pulls"
 
 

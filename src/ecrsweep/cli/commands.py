@@ -91,8 +91,8 @@ _retention = _all_of(
                  help="Images that their owners hold; a path or s3://...; repeatable."),
 )  # fmt: skip
 _limits = _all_of(
-    click.option("--max-fraction", type=float, metavar="F",
-                 help="Hold a repository of more than 20 images of which more than this fraction would go."),
+    click.option("--max-fraction", type=float, metavar="F", default=0.5, show_default=True,
+                 help="Hold a repository of more than 20 images of which more than this fraction would go; 1 is no limit."),
     click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
     click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
     click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),

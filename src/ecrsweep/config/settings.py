@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     otherwise: str = "delete"
     trial_for: str = "30d"
     delete_after_archived: str | None = None
-    max_fraction: float | None = None
+    max_fraction: float | None = 0.5
     max_images: int | None = None
     max_bytes: int | None = None
     override_limits: bool = False

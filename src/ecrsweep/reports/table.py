@@ -178,7 +178,8 @@ def verdict(footer: Footer, *, past: bool = False) -> str:
         return f"{counted(summary.hold, 'image')} held: {why}. Nothing goes until {what}, or named with {' and '.join(ways)}."
     if footer.verdict is not None:
         return f"The whole run is held: {footer.verdict.detail}. To go ahead all the same: --override-limits."
-    held = f" {counted(summary.hold, 'image')} held." if summary.hold else ""
+    over = ": in each of their repositories more would go than --max-fraction allows" if footer.limited else ""
+    held = f" {counted(summary.hold, 'image')} held{over}." if summary.hold else ""
     if not summary.changing:
         return f"{'Nothing would have gone' if past else 'Nothing to delete'}.{held}"
     go, be, lose = (

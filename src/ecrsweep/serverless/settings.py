@@ -115,7 +115,7 @@ def beside_the_original(environ: Mapping[str, str]) -> Settings:
             f'{CONFIG_VARIABLE} is set, and an event without a command knows no configuration: send {{"command": "plan"}}'
         )
     given = {name: value for name, value in _of_environment(environ).items() if name in _NARROWING}
-    return _converted({"pulled_within": "0d", "keep_latest": False} | given)
+    return _converted({"pulled_within": "0d", "keep_latest": False, "max_fraction": None} | given)
 
 
 def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:

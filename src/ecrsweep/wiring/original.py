@@ -34,7 +34,7 @@ DEFAULTS: Final = {"dryrun": "true", "imagestokeep": "100", "region": "None", "i
 
 _NO_REGION: Final = ("", "None", "all")
 _NO_LIMITS: Final = Limits()
-_NOTHING_BESIDE: Final = Settings(pulled_within="0d", keep_latest=False)
+_NOTHING_BESIDE: Final = Settings(pulled_within="0d", keep_latest=False, max_fraction=None)
 
 
 class OriginalSettings:
