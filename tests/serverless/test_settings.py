@@ -52,9 +52,7 @@ def test_beside_the_original_only_what_keeps_more_counts() -> None:
         "ECRSWEEP_KEEP_NEWEST": "1", "ECRSWEEP_REGIONS": "eu-west-1", "ECRSWEEP_SKIP_SOURCES": "ecs",
         "ECRSWEEP_ACCEPT_GAPS": "ecs", "ECRSWEEP_REPOSITORIES": "team/*", "ECRSWEEP_MAX_IMAGES": "3",
     }  # fmt: skip
-    beside = Settings(
-        repositories=("team/*",), max_images=3, pulled_within="0d", keep_latest=False, max_fraction=None
-    )
+    beside = Settings(repositories=("team/*",), max_images=3, pulled_within="0d", keep_latest=False, max_fraction=None)
     assert beside_the_original(environ) == beside
 
 

@@ -390,3 +390,41 @@ def prompted(cli: Cli, path: str, typed: str) -> int:
         process.communicate(timeout=60)
         os.close(ours)
     return process.returncode
+
+
+def filled(aws: Emulator, number: int) -> list[Repository]:
+    made = [aws.ecr.repository(name) for name in ("team/a", "team/b")]
+    for repository in made:
+        for version in range(number):
+            repository.push_image(tags=(f"v{version}",), pushed_at=ago(days=60, minutes=version))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["5xx", "gone region", "expired"])
+def test_what_gives_out_in_the_middle_ends_in_a_true_report(aws: Emulator, cli: Cli, kind: str) -> None:
+    """The first repository goes; then deletes answer 500, no connection to the region comes about, or credentials expire."""
+    first, second = filled(aws, 5)
+    path = save(cli)
+    lasting = {
+        "5xx": Fault.error("ecr", "BatchDeleteImage", "ServerException", "Internal", 500, skip=1),
+        "expired": Fault.error("ecr", "BatchDeleteImage", "ExpiredTokenException", "It has expired", skip=1),
+    }
+    gone = Fault(
+        "after", "ecr", "BatchDeleteImage", times=1, run=lambda _: note(aws.faults.add(Fault.unreachable("us-east-1")))
+    )
+    aws.faults.add(lasting.get(kind, gone))
+    ended = cli("apply", path, "--yes", "--output", "json", AWS_MAX_ATTEMPTS="1")
+    left = {image.digest for repository in (first, second) for image in repository.images()}
+    said = {digest for digest, outcome in outcomes(ended).items() if outcome == "deleted"}
+    assert not said & left, "nothing is claimed"
+    assert len(said) + len(left) == 10
+    assert "Traceback" not in ended.err
+    assert len(second.images()) == 5
+    if kind == "gone region":
+        assert ended.status in {4, 5}, ended.err
+    else:
+        assert ended.status == 4, ended.err
+    assert bool(ended.json["stopped_by"]) == (kind == "expired")
+    aws.faults.clear()
+    assert apply(cli, path).status == 0
+    assert second.images() == []

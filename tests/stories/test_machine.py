@@ -218,7 +218,7 @@ class Registry(RuleBasedStateMachine):
             repository.tag(tag, pick(held, which).digest)
 
     @rule(where=NUMBERS, which=NUMBERS, by_tag=st.booleans(), service=st.booleans(), region=st.sampled_from(REGIONS))
-    def deploy(self, where: int, which: int, by_tag: bool, service: bool, region: str) -> None:  # noqa: FBT001 - hypothesis draws it
+    def deploy(self, where: int, which: int, by_tag: bool, service: bool, region: str) -> None:
         repository = pick(self.repositories, where)
         held = self.active(repository)
         if not held:
@@ -314,7 +314,7 @@ class Registry(RuleBasedStateMachine):
         return PlanRun(self.world, request, take_census(self.world, request, lambda _: None), self.aws.clock.seconds)
 
     @rule(slow=st.booleans())
-    def apply(self, slow: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+    def apply(self, slow: bool) -> None:
         self.carry_out(slow=slow)
 
     @rule(
@@ -348,7 +348,9 @@ class Registry(RuleBasedStateMachine):
             case "gone region":
                 return Fault("drop_before", "ecr", region=HOME, skip=2 * skip)
             case _:
-                return Fault("drop_before" if kind == "drop_before" else "drop_after", "ecr", operation, skip=skip, times=times)
+                return Fault(
+                    "drop_before" if kind == "drop_before" else "drop_after", "ecr", operation, skip=skip, times=times
+                )
 
     @rule(
         how=st.sampled_from(["deploy", "move_tag", "pull", "remove", "push_index"]), where=NUMBERS, which=NUMBERS, tag=TAGS,
@@ -378,7 +380,7 @@ class Registry(RuleBasedStateMachine):
         self.carry_out(stop=asked)
 
     @rule(moment=st.sampled_from(["before", "after"]), skip=st.integers(0, 2), torn=st.booleans())
-    def apply_and_crash(self, moment: str, skip: int, torn: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+    def apply_and_crash(self, moment: str, skip: int, torn: bool) -> None:
         self.killer.moment, self.killer.left = moment, skip
         self.carry_out(torn=torn)
         self.killer.moment = ""
@@ -390,12 +392,14 @@ class Registry(RuleBasedStateMachine):
 
     @precondition(lambda self: self.dead is not None)
     @rule(moment=st.sampled_from(["before", "after"]), skip=st.integers(0, 1), torn=st.booleans())
-    def resume_and_crash(self, moment: str, skip: int, torn: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+    def resume_and_crash(self, moment: str, skip: int, torn: bool) -> None:
         self.killer.moment, self.killer.left = moment, skip
         self.carry_out(again=True, torn=torn)
         self.killer.moment = ""
 
-    def carry_out(self, *, again: bool = False, slow: bool = False, stop: int | None = None, torn: bool = False) -> None:
+    def carry_out(
+        self, *, again: bool = False, slow: bool = False, stop: int | None = None, torn: bool = False
+    ) -> None:
         """Apply the plan that is kept or, `again`, take up the run that died; then compare what it says with what is there."""
         if self.dead is not None and again:
             saved, file = self.dead
@@ -411,7 +415,9 @@ class Registry(RuleBasedStateMachine):
         for operation in CHANGING:
             self.aws.faults.add(Fault("before", "ecr", operation, run=self.watch))
         try:
-            carrying = begin_apply(self.world, saved.plan, self.fresh(saved.request), say=lambda _: None, record=record, before=before)
+            carrying = begin_apply(
+                self.world, saved.plan, self.fresh(saved.request), say=lambda _: None, record=record, before=before
+            )
             asked = iter(range(stop if stop is not None else 1_000_000))
             carrying.work(lambda: next(asked, None) is None)
         except Killed:
@@ -592,9 +598,7 @@ class Registry(RuleBasedStateMachine):
         return found
 
     def live_tags(self) -> set[Key]:
-        return {
-            (workload.repository.name, workload.name[1:]) for workload in self.workloads if workload.name[0] == ":"
-        }
+        return {(workload.repository.name, workload.name[1:]) for workload in self.workloads if workload.name[0] == ":"}
 
 
 def history_of(file: Path) -> History:

@@ -167,7 +167,9 @@ _CONSUMERS: Final = Table(
 _LIMITS: Final = Table(
     {
         "max_fraction": Member(
-            Fraction(), "Hold a repository of which more than this fraction would go; 1 is no limit. `--max-fraction`.", "0.5"
+            Fraction(),
+            "Hold a repository of which more than this fraction would go; 1 is no limit. `--max-fraction`.",
+            "0.5",
         ),
         "fraction_from": Member(
             Count(), "Only repositories of more images than this are held by `max_fraction`.", "20"
