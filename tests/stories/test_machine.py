@@ -330,7 +330,7 @@ class Registry(RuleBasedStateMachine):
         self.carry_out()
 
     def fault(self, kind: str, operation: str, skip: int, times: int | None) -> Fault:
-        where = {"skip": skip, "times": times}
+        where: dict[str, Any] = {"skip": skip, "times": times}
         match kind:
             case "throttle":
                 return Fault.error("ecr", operation, "ThrottlingException", "Rate exceeded", **where)
@@ -610,7 +610,7 @@ def history_of(file: Path) -> History:
 def test_whatever_happens_in_whatever_order_the_promises_hold(emulator: Emulator, session: AwsSession) -> None:
     killer = Killer(session)
     run_state_machine_as_test(
-        lambda: Registry(emulator, session, killer),
+        partial(Registry, emulator, session, killer),  # type: ignore[arg-type] # any maker of one will do
         settings=settings(
             max_examples=125 if LONG else 25,
             stateful_step_count=40 if LONG else 25,
