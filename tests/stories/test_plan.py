@@ -86,7 +86,7 @@ def test_a_plan_of_stale_indexes_is_carried_out_although_plan_has_read_them(aws:
         children = [repo.push_image(pushed_at=ago(days=age)) for _ in range(2)]
         repo.push_index(children, tags=(f"v{age}",), pushed_at=ago(days=age))
     saved = str(cli.home / "plan.jsonl")
-    assert cli("plan", "--keep-newest", "0", "--save", saved).status == 0
+    assert cli("plan", "--keep-newest", "0", "--max-fraction", "1", "--save", saved).status == 0
     applied = cli("apply", saved, "--yes", "--output", "json")
     assert applied.status == 0, applied.out
     assert repo.images() == []
@@ -124,11 +124,11 @@ def test_an_unreadable_manifest_holds_its_repository_alone(aws: Emulator, cli: C
 def test_a_limit_holds_a_repository_and_can_be_overridden(aws: Emulator, cli: Cli) -> None:
     repo = aws.ecr.repository("team/app")
     digests = [repo.push_image(tags=(f"v{n}",), pushed_at=ago(days=60 + n)) for n in range(30)]
-    limited = cli.plan("--keep-newest", "1", "--max-fraction", "0.5")
+    limited = cli.plan("--keep-newest", "1")
     assert limited.status == 5
     assert limited.codes(digests[-1]) == {"limit"}
-    assert cli.plan("--keep-newest", "1", "--max-fraction", "0.5", "--override-limits").status == 0
-    whole_run = cli.plan("--keep-newest", "1", "--max-images", "10")
+    assert cli.plan("--keep-newest", "1", "--override-limits").status == 0
+    whole_run = cli.plan("--keep-newest", "1", "--max-fraction", "1", "--max-images", "10")
     assert whole_run.status == 5
     assert whole_run.json["verdict"]["code"] == "limit"
 
