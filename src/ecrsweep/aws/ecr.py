@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep.aws.cache import ManifestCache, OwnRead
+from ecrsweep.aws.decoding import image_of
 from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
 from ecrsweep.core.images import (
@@ -204,7 +205,7 @@ class EcrStore:
     def _named(self, name: str) -> dict[str, Any]:
         return {"registryId": self.registry.account, "repositoryName": name}
 
-    def _described(self, name: str, digests: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    def _described(self, name: str, digests: Sequence[str]) -> Iterator[Image | Mapping[str, Any]]:
         """One image that is gone fails the whole call: look for it by halves."""
         try:
             answer = self._place.call(
@@ -385,36 +386,9 @@ def _own_reads(images: Iterable[Image]) -> OwnReads:
     return OwnReads(sum(needed), len(needed) - sum(needed))
 
 
-def _images(details: Iterable[Mapping[str, Any]]) -> dict[str, Image]:
+def _images(details: Iterable[Image | Mapping[str, Any]]) -> dict[str, Image]:
     """Images by digest, as DescribeImages told them; an entry that comes on two pages counts once."""
-    images = {}
-    for detail in details:
-        image = _image(detail)
-        images[image.digest] = image
-    return images
-
-
-def _image(detail: Mapping[str, Any]) -> Image:
-    try:
-        return Image(
-            digest=detail["imageDigest"],
-            tags=tuple(detail.get("imageTags", ())),
-            media_type=detail.get("imageManifestMediaType"),
-            artifact_type=detail.get("artifactMediaType"),
-            pushed_at=_seconds(detail.get("imagePushedAt")),
-            pulled_at=_seconds(detail.get("lastRecordedPullTime")),
-            size_bytes=detail.get("imageSizeInBytes", 0),
-            subject=detail.get("subjectManifestDigest"),
-            status=detail.get("imageStatus", Status.ACTIVE),
-            archived_at=_seconds(detail.get("lastArchivedAt")),
-            activated_at=_seconds(detail.get("lastActivatedAt")),
-        )
-    except (KeyError, ValueError) as error:
-        raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error
-
-
-def _seconds(moment: Any) -> float | None:  # noqa: ANN401 - a datetime, or nothing
-    return None if moment is None else float(moment.timestamp())
+    return {image.digest: image for image in map(image_of, details)}
 
 
 def _with_kind(image: Image, contents: Mapping[str, Contents]) -> Image:

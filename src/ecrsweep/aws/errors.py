@@ -62,7 +62,16 @@ def translated(action: str, region: str) -> Iterator[None]:
         raise CredentialsFailure(f"There are no usable AWS credentials: {_one_line(error)}", action=action) from error
     except (boto.HTTPClientError, boto.ConnectionError) as error:
         raise Unreachable(f"{action} could not be asked in {region}: {_one_line(error)}", action=action) from error
-    except (ResponseParserError, AttributeError, ValueError, KeyError, TypeError) as error:
+    except (
+        ResponseParserError,
+        AttributeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        # What botocore raises for an answer that it cannot read: a RuntimeError for a time that no calendar has.
         text = f"{action} in {region} was not answered as its service documents: {type(error).__name__}: {_one_line(error)}"
         raise Malformed(text, action=action) from error
     except boto.BotoCoreError as error:

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
+from ecrsweep.aws import decoding
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
@@ -201,6 +202,7 @@ class AwsSession:
                 except ValueError as error:
                     raise BadInput(f"The endpoint or region cannot be used: {error}") from error
                 client.meta.events.register("before-send", self._refuse_when_closed)
+                client.meta.events.register(decoding.EVENT, decoding.decode_page)
                 if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
                     client.meta.events.register("before-parse", _refuse_what_is_not_json)
                 self._clients[key] = client

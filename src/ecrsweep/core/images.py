@@ -5,7 +5,7 @@ Rests on DescribeImages and BatchGetImage. Knows nothing of uses, policies or de
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -45,20 +45,41 @@ class Status(StrEnum):
     ACTIVATING = "ACTIVATING"
 
 
-class Image(msgspec.Struct, frozen=True, gc=False):
-    """One manifest in a repository. `pulled_at` leaves out our own reads; None means that no pull was recorded."""
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
+"""Seconds since the epoch, before the year 10000: what can be written as a date."""
+
+_AS_ECR_SAYS: Final = {
+    "digest": "imageDigest",
+    "tags": "imageTags",
+    "media_type": "imageManifestMediaType",
+    "artifact_type": "artifactMediaType",
+    "pushed_at": "imagePushedAt",
+    "pulled_at": "lastRecordedPullTime",
+    "size_bytes": "imageSizeInBytes",
+    "subject": "subjectManifestDigest",
+    "status": "imageStatus",
+    "archived_at": "lastArchivedAt",
+    "activated_at": "lastActivatedAt",
+}
+
+
+class Image(msgspec.Struct, frozen=True, gc=False, rename=_AS_ECR_SAYS):
+    """One manifest in a repository. `pulled_at` leaves out our own reads; None means that no pull was recorded.
+
+    Its fields are read under the names that DescribeImages gives them (`ImageDetail`).
+    """
 
     digest: str
     tags: tuple[str, ...] = ()
     media_type: str | None = None
     artifact_type: str | None = None
-    pushed_at: float | None = None
-    pulled_at: float | None = None
+    pushed_at: Moment | None = None
+    pulled_at: Moment | None = None
     size_bytes: int = 0
     subject: str | None = None
     status: str = Status.ACTIVE
-    archived_at: float | None = None
-    activated_at: float | None = None
+    archived_at: Moment | None = None
+    activated_at: Moment | None = None
     """When it last came back from the archive."""
 
     @property
