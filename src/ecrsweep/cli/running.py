@@ -111,7 +111,9 @@ def end(run: PlanRun, reports: Sequence[PlanReport]) -> Footer:
 def say_what_is_lacking(
     world: AwsWorld, request: Request, coverage: Sequence[Coverage], voice: Voice, result: ApplyResult | None = None
 ) -> None:
-    """Where permissions were missing, the policy statement that grants them."""
+    """Where permissions were missing, the policy statement that grants them; as progress, what AWS throttled."""
+    for (action, region), times in sorted(world.throttled.items()):
+        voice.say(f"AWS throttled {action} in {region} {counted(times, 'time')}; such calls were repeated more slowly")
     missing = lacking(coverage, request.sources, world.allowed_actions, result)
     if missing:
         voice.warn(advice(missing))
