@@ -76,11 +76,11 @@ class EcrStore:
         images, ours = self._without_own_reads(repository, _images(details))
         reading = _Reading(self._place, self._cache, repository)
         contents = reading.contents([image for image in images.values() if image.needs_reading])
-        kept = [_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone]
-        layers = reading.layers(kept) if with_layers else None
-        held = tuple(image for image in kept if image.digest not in reading.gone)
+        held = reading.without_gone(_with_kinds(images, contents))
+        layers = reading.layers(held) if with_layers else None
+        held = reading.without_gone(held)
         edges = {digest: found.children for digest, found in contents.items() if found.children}
-        return Inventory(repository, held, edges, tuple(reading.gaps), ours + reading.reads, layers)
+        return Inventory(repository, tuple(held), edges, tuple(reading.gaps), ours + reading.reads, layers)
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the lifecycle policy in place (GetLifecyclePolicy); None where there is none. Raises `AwsFailure`."""
@@ -246,6 +246,10 @@ class _Reading:
         self.gone: set[str] = set()
         self.reads = OwnReads()
 
+    def without_gone(self, images: list[Image]) -> list[Image]:
+        """The images but for those that reading showed to be gone."""
+        return [image for image in images if image.digest not in self.gone] if self.gone else images
+
     def contents(self, images: Sequence[Image]) -> dict[str, Contents]:
         """What these manifests contain, from the cache or by reading them; the rest are in `gaps` and `gone`."""
         found = self._cache.contents([image.digest for image in images])
@@ -388,14 +392,18 @@ def _own_reads(images: Iterable[Image]) -> OwnReads:
 
 def _images(details: Iterable[Image | Mapping[str, Any]]) -> dict[str, Image]:
     """Images by digest, as DescribeImages told them; an entry that comes on two pages counts once."""
-    return {image.digest: image for image in map(image_of, details)}
+    images = (detail if type(detail) is Image else image_of(detail) for detail in details)
+    return {image.digest: image for image in images}
 
 
-def _with_kind(image: Image, contents: Mapping[str, Contents]) -> Image:
-    """Where ECR does not say what a manifest is, the manifest itself may."""
-    if image.media_type is not None or image.digest not in contents:
-        return image
-    return msgspec.structs.replace(image, media_type=contents[image.digest].media_type or None)
+def _with_kinds(images: dict[str, Image], contents: Mapping[str, Contents]) -> list[Image]:
+    """The images; where ECR does not say what a manifest is, the manifest itself may."""
+    told = {
+        digest: msgspec.structs.replace(images[digest], media_type=found.media_type or None)
+        for digest, found in contents.items()
+        if images[digest].media_type is None
+    }
+    return list((images | told).values() if told else images.values())
 
 
 def _request_of(answer: Mapping[str, Any]) -> str | None:

@@ -12,12 +12,9 @@ from ecrsweep.app import PlanRun, Reading, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import Settings
-from ecrsweep.core.decisions import CHANGING
 from ecrsweep.core.document import (
     Footer,
-    PlannedImage,
     Scope,
-    decision_documents,
 )
 from ecrsweep.core.errors import NotFound
 from ecrsweep.core.outcomes import ApplyResult
@@ -86,18 +83,14 @@ def plan_report(flags: Flags) -> PlanReport:
             return PlanTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"])
 
 
-def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> list[PlannedImage]:
-    """Let the repositories pass before every report; the images that an apply would change."""
-    going: list[PlannedImage] = []
+def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> None:
+    """Let the repositories pass before every report. Nothing of one is kept here when the next one comes."""
     for report in reports:
         report.begin(run.header)
     for plan in run.repositories():
         voice.say(f"{plan.repository.registry.region} {plan.repository.name}: {counted(len(plan.decisions), 'image')}")
         for report in reports:
             report.add(plan)
-        if plan.summary.changing:
-            going += (row for row in decision_documents(plan) if row.action in CHANGING)
-    return going
 
 
 def end(run: PlanRun, reports: Sequence[PlanReport]) -> Footer:

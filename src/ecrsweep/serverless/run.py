@@ -17,8 +17,8 @@ from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
-from ecrsweep.core.decisions import CHANGING, Code
-from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan, summary_document
+from ecrsweep.core.decisions import Code
+from ecrsweep.core.document import PlannedImage, SavedPlan, changing_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
@@ -178,7 +178,7 @@ class Run:
             for plan in run.repositories(stop):
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
-                going += (row for row in decision_documents(plan) if row.action in CHANGING)
+                going += changing_documents(plan)
             footer = run.footer()
             statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
             self._note(run, request, statuses)
