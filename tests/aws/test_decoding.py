@@ -5,16 +5,23 @@ from collections.abc import Callable
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecrsweep.aws import decoding
+from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.decoding import EVENT, decode_page, image_of
 from ecrsweep.aws.errors import translated
+from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.core.errors import Malformed
-from ecrsweep.core.images import Image
+from ecrsweep.core.images import Image, Inventory
+from ecrsweep.core.times import rfc3339
+from ecrsweep.emulator import Emulator
+from tests.support import ago
 
 DIGEST = "sha256:" + "4a1c6567c38904384ebc64e35b7eeddd8451110c299e3368d2210066487d97e5"
 
@@ -66,7 +73,7 @@ details = st.fixed_dictionaries(
         "imageSizeInBytes": rarely(st.integers(0, 2**63 - 1)),
         "subjectManifestDigest": rarely(texts),
         "imageStatus": rarely(st.sampled_from(["ACTIVE", "ARCHIVED", "ACTIVATING", "FROZEN"])),
-        "imageScanFindingsSummary": rarely(st.dictionaries(texts, numbers, max_size=2)),
+        "imageScanStatus": st.fixed_dictionaries({}, optional={"status": texts}),
         "somethingNew": odd,
     },
 )
@@ -105,15 +112,26 @@ def reader(*, straight: bool) -> tuple[Any, Read]:
     return client, read
 
 
-def images(read: Read, body: str) -> tuple[list[Image], str | None, bool] | str:
-    """What a page tells, or the name of the error that it is."""
+def told(read: Read, body: str) -> Any:
+    """What a page tells, with times as they are written, to the microsecond; or that it makes no sense."""
     try:
         with translated("ecr:DescribeImages", "us-east-1"):
             page = read(body)
         found = [image_of(detail) for detail in page.get("imageDetails", [])]
     except Malformed:
         return "malformed"
-    return found, page.get("nextToken"), "imageDetails" in page
+    times = [
+        [
+            None if moment is None else rfc3339(moment)
+            for moment in (image.pushed_at, image.pulled_at, image.archived_at, image.activated_at)
+        ]
+        for image in found
+    ]
+    timeless = [
+        msgspec.structs.replace(image, pushed_at=None, pulled_at=None, archived_at=None, activated_at=None)
+        for image in found
+    ]
+    return timeless, times, page.get("nextToken"), "imageDetails" in page
 
 
 PARSED, STRAIGHT = reader(straight=False)[1], reader(straight=True)[1]
@@ -121,13 +139,13 @@ PARSED, STRAIGHT = reader(straight=False)[1], reader(straight=True)[1]
 
 @pytest.mark.parametrize("body", RECORDED)
 def test_recorded_pages_mean_the_same(body: str) -> None:
-    assert images(STRAIGHT, body) == images(PARSED, body)
+    assert told(STRAIGHT, body) == told(PARSED, body)
 
 
 @given(pages)
 def test_random_pages_mean_the_same(page: Any) -> None:
     body = json.dumps(page)
-    assert images(STRAIGHT, body) == images(PARSED, body)
+    assert told(STRAIGHT, body) == told(PARSED, body)
 
 
 def test_a_page_as_documented_is_never_walked_by_botocore() -> None:
@@ -139,12 +157,35 @@ def test_a_page_as_documented_is_never_walked_by_botocore() -> None:
 
 @pytest.mark.parametrize("body", NOT_JSON)
 def test_what_is_no_page_is_left_to_botocore(body: str) -> None:
-    told: dict[str, Any] = {"status_code": 200, "body": body.encode()}
+    answer: dict[str, Any] = {"status_code": 200, "body": body.encode()}
     taken: dict[str, Any] = {}
-    decode_page(told, taken)
-    assert (told["body"], taken) == (body.encode(), {})
+    decode_page(answer, taken)
+    assert (answer["body"], taken) == (body.encode(), {})
 
 
 def test_errors_stay_botocores_own() -> None:
     with pytest.raises(ClientError, match="RepositoryNotFoundException"):
         STRAIGHT('{"__type":"RepositoryNotFoundException","message":"gone"}', 400)  # type: ignore[call-arg]
+
+
+def test_a_registry_reads_the_same_where_botocore_has_no_such_event(
+    aws: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = aws.ecr.repository("team/app")
+    children = [repo.push_image(pushed_at=ago(days=age)) for age in (3, 4)]
+    repo.push_index(children, tags=("v1", "latest"), pushed_at=ago(days=3))
+    repo.push_image(tags=("v0",), pushed_at=ago(days=90, milliseconds=7))
+    for name, value in aws.environ().items():
+        monkeypatch.setenv(name, value)
+
+    cache = ManifestCache(None)
+
+    def inventory() -> Inventory:
+        session = AwsSession(region="us-east-1", environ=aws.environ())
+        return AwsWorld(session, cache).image_store("us-east-1").inventory("team/app")
+
+    straight = inventory()
+    monkeypatch.setattr(decoding, "EVENT", "before-parse.ecr.NoSuchOperation")
+    parsed = inventory()
+    assert len(parsed.images) == 4
+    assert (parsed.images, parsed.edges) == (straight.images, straight.edges)
