@@ -102,6 +102,11 @@ def median(runs: Sequence[Measured]) -> Measured:
     return sorted(runs, key=lambda run: run.cpu)[len(runs) // 2]
 
 
+def least(runs: Sequence[Measured]) -> float:
+    """The least CPU seconds: what else the machine does only ever adds to them."""
+    return min(run.cpu for run in runs)
+
+
 def seconds_of(command: Sequence[str], times: int) -> dict[str, float]:
     """The least and the median wall seconds of a command that is run so many times."""
     taken = []

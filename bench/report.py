@@ -74,7 +74,7 @@ def _growth(exponent: float | None) -> Iterator[str]:
 
 def _latency(document: Document) -> Iterator[str]:
     yield "## When AWS takes its time\n"
-    yield "| a page | world | pages | seconds, first to last | ideal with all requests in flight | times | most in flight |"
+    yield "| what, a page | world | pages | seconds, first to last | ideal with all requests in flight | times | most in flight |"
     yield "|---|---|---|---|---|---|---|"
     for name, told in document.items():
         yield (
