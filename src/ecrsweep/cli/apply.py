@@ -20,6 +20,7 @@ from ecrsweep.cli.running import (
     end,
     memory_of,
     pass_through,
+    plan_table,
     prepared,
     require_matches,
     say_what_is_lacking,
@@ -39,7 +40,6 @@ from ecrsweep.reports.json import (
 from ecrsweep.reports.savings import planned_bytes
 from ecrsweep.reports.table import (
     ApplyTable,
-    PlanTable,
     console,
 )
 from ecrsweep.reports.words import counted, printable
@@ -116,7 +116,7 @@ def _planned_now(
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = begin(world, request, memory, voice)
-        table = PlanTable(shown, verbose=flags["verbose"])
+        table = plan_table(shown, flags, request)
         going = pass_through(run, [table], voice)
     footer = end(run, [table])
     sys.stdout.flush()

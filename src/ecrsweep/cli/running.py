@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from rich.console import Console
 
 from ecrsweep.app import PlanRun, Reading, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
@@ -22,6 +23,7 @@ from ecrsweep.core.document import (
 )
 from ecrsweep.core.errors import BadInput, NotFound
 from ecrsweep.core.outcomes import ApplyResult
+from ecrsweep.core.policy import Otherwise
 from ecrsweep.core.uses import Coverage
 from ecrsweep.reports import PlanReport
 from ecrsweep.reports.json import (
@@ -36,6 +38,7 @@ from ecrsweep.reports.words import counted
 from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import prepare
+from ecrsweep.wiring.prices import list_prices
 
 Flags = dict[str, Any]
 
@@ -93,7 +96,7 @@ def say_what_reading_costs(request: Request, flags: Flags, voice: Voice) -> None
         )
 
 
-def plan_report(flags: Flags) -> PlanReport:
+def plan_report(flags: Flags, request: Request) -> PlanReport:
     """The report of a plan on stdout that `--output` means."""
     match flags["output"]:
         case "json":
@@ -101,7 +104,14 @@ def plan_report(flags: Flags) -> PlanReport:
         case "jsonl":
             return PlanLinesReport(sys.stdout.buffer)
         case _:
-            return PlanTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"])
+            return plan_table(console(sys.stdout, flags["color"]), flags, request)
+
+
+def plan_table(out: Console, flags: Flags, request: Request) -> PlanTable:
+    """The table of a plan; it tells what archiving costs where a policy archives."""
+    archives = any(policy.otherwise in {Otherwise.ARCHIVE, Otherwise.TRIAL} for policy in request.policies)
+    prices = (request.prices or list_prices()) if archives else None
+    return PlanTable(out, verbose=flags["verbose"], prices=prices)
 
 
 def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> list[PlannedImage]:

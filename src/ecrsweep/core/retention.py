@@ -170,7 +170,8 @@ def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) ->
     elif tagged and policy.pulled_within and age <= policy.pulled_within:
         limit = format_duration(policy.pulled_within)
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)} and not pulled since, within {limit}")
-    if policy.pulled_within and image.activated_at is not None and now - image.activated_at <= policy.pulled_within:
+    back = None if image.activated_at is None else now - image.activated_at
+    if policy.pulled_within and back is not None and policy.grace < back <= policy.pulled_within:
         yield Reason(Code.PUSHED_RECENTLY, _restored(image, policy.pulled_within))
     if policy.pushed_within and age <= policy.pushed_within:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within {format_duration(policy.pushed_within)}")
