@@ -58,6 +58,6 @@ $(STAMP): requirements/dev.txt pyproject.toml
 lock: $(STAMP)  ## Renew the locks in requirements/, without index addresses
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		--extra cloudformation --extra demo --extra kubernetes --group dev pyproject.toml --output-file requirements/dev.txt
+		--extra demo --group dev pyproject.toml --output-file requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		--generate-hashes --constraint requirements/dev.txt --group lambda --output-file requirements/lambda.txt

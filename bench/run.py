@@ -97,9 +97,9 @@ class Bench:
             for what, run in runs.items():
                 took = run.counts["seconds"]["DescribeImages"] + seconds
                 document[f"{what}, {seconds * 1000:.0f} ms"] = {
-                "world": self.slow, "pages": world.pages, "seconds": took, "ideal": ideal, "times": took / ideal,
-                "most_in_flight": run.counts["most_in_flight"],
-            }  # fmt: skip
+                    "world": self.slow, "pages": world.pages, "seconds": took, "ideal": ideal, "times": took / ideal,
+                    "most_in_flight": run.counts["most_in_flight"],
+                }  # fmt: skip
         return document
 
     def bucket(self) -> Document:

@@ -21,7 +21,7 @@ def section() -> str:
     """The lines of the template between the marks."""
     read = _statements("plan", None)
     bucket = [statement for statement in _statements("plan", "${Bucket}") if statement not in read]
-    delete = [statement for statement in _statements("apply", None) if statement not in read]
+    delete = [statement for statement in _statements("archive", None) if statement not in read]
     lines = [
         *_policy("read", read, 8),
         *_policy("bucket", bucket, 8),

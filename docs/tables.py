@@ -1,12 +1,14 @@
 """Makes the tables of the documents that are made of the code; `--check` only tells whether they are up to date."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from ecrsweep.aws import bucket
 from ecrsweep.aws.ecr import OWNERS_ACTIONS, READ_ACTIONS
+from ecrsweep.config.file import document
+from ecrsweep.config.grammar import Choice, Count, Duration, Fraction, Kind, ListOf, MapOf, Member, Table, Text
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.grants import statement
 from ecrsweep.wiring.policies import BESIDES_READING, HEEDING_OWNERS, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
@@ -67,7 +69,62 @@ def statement_for_the_post() -> str:
     return f"```json\n{statement(sorted(needed - POLICY_OF_THE_POST - WITHOUT_PERMISSION))}\n```\n"
 
 
+def configuration_tables() -> str:
+    """One table a part of the configuration file, one row a key."""
+    parts: dict[str, list[str]] = {part: [] for part in (_ASKED, _KEPT, _REST)}
+    for key, member in _members(document(sorted(OWN)), ""):
+        default = f"`{member.default}`" if member.default and _is_literal(member.default) else member.default or ""
+        cells = (f"`{key}`", _accepts(member.kind), "required" if member.required else default, member.about)
+        part = _PARTS.get(key.partition(".")[0].removesuffix("[]"), _REST)
+        parts[part].append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    head = "| key | accepted | default | meaning |\n|---|---|---|---|\n"
+    return "\n".join(f"### {part}\n\n{head}" + "\n".join(rows) + "\n" for part, rows in parts.items())
+
+
+_ASKED: Final = "Registries, consumers and sources"
+_KEPT: Final = "Policies"
+_REST: Final = "Aliases, limits, state and holds"
+_PARTS: Final = {"registry": _ASKED, "consumers": _ASKED, "sources": _ASKED, "policies": _KEPT}
+
+
+def _members(table: Table, before: str) -> Iterator[tuple[str, Member]]:
+    """Every key with its whole path, but for those that only hold other keys."""
+    for name, member in table.members.items():
+        kind = member.kind
+        inside = kind.kind if isinstance(kind, ListOf) else kind
+        if inside is not kind or not isinstance(inside, Table):
+            yield f"{before}{name}", member
+        if isinstance(inside, Table):
+            yield from _members(inside, f"{before}{name}{'[]' if isinstance(kind, ListOf) else ''}.")
+
+
+def _accepts(kind: Kind) -> str:
+    """What a kind of value accepts, in words."""
+    match kind:
+        case ListOf(kind=Table()):
+            return "a list of the following"
+        case ListOf():
+            return f"a list of: {_accepts(kind.kind)}"
+        case Choice():
+            return ", ".join(f"`{word}`" for word in kind.words)
+        case Duration():
+            return "a duration such as `30d` or `12h`" + (", or `off`" if kind.may_be_off else "")
+        case Count():
+            return "a whole number"
+        case Fraction():
+            return "a number from 0 to 1"
+        case Text() | MapOf():
+            return kind.accepts
+    raise AssertionError(kind)
+
+
+def _is_literal(default: str) -> bool:
+    """True for what can be written in a file as it is; the others are words."""
+    return default[0] in '["' or default[0].isdigit() or default in {"default", "delete", "pushed", "off"}
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "configuration.md": configuration_tables,
     "iam.md": permissions_table,
     "migrating.md": statement_for_the_post,
     "sources.md": sources_table,

@@ -36,6 +36,12 @@ def cli(aws: Emulator, tmp_path: Path) -> Cli:
     return Cli(aws.environ(), tmp_path)
 
 
+@pytest.fixture
+def cli_asking_ecs(aws: Emulator, tmp_path: Path) -> Cli:
+    """The same, asking ECS alone: for stories that are not about who uses what."""
+    return Cli(aws.environ(), tmp_path).asking("ecs")
+
+
 @pytest.fixture(scope="session")
 def content(tmp_path_factory: pytest.TempPathFactory) -> Iterator[makers.Content]:
     """Real images and artifacts of every kind. Tests that want them are marked: `needs_system(*makers.PROGRAMS)`."""

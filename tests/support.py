@@ -56,12 +56,20 @@ class Cli:
     def __init__(self, environ: Mapping[str, str], home: Path) -> None:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ECRSWEEP_"))}
         self.home = home
+        self._config: dict[str, str] = {}
         folders = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_STATE_HOME": str(home / "state")}
         self.environ = {**plain, **environ, **folders}
 
     def __call__(self, *arguments: str, stdin: str | None = None, **environ: str) -> Finished:
         """Run `ecrsweep` to its end."""
-        return self.run([sys.executable, "-m", "ecrsweep", *arguments], stdin, environ)
+        return self.run([sys.executable, "-m", "ecrsweep", *arguments], stdin, self._config | environ)
+
+    def asking(self, *sources: str) -> "Cli":
+        """The same, where a configuration says that these sources alone are asked: stories about something else are quicker."""
+        file = self.home / "asking.yaml"
+        file.write_text(f"sources:\n  skip: [{', '.join(name for name in OWN if name not in sources)}]\n")
+        self._config = {"ECRSWEEP_CONFIG": str(file)}
+        return self
 
     def plan(self, *arguments: str) -> Finished:
         """A plan as JSON, without the rules of pull times and of the ledger: most stories are about something else."""

@@ -65,6 +65,9 @@ class ImageStore(Protocol):
     def describe(self, name: str, digests: Sequence[str]) -> dict[str, Image]:
         """These images as they are now, by digest; those that are gone are left out."""
 
+    def tagged(self, name: str, tag: str) -> Image | None:
+        """The image that a tag names now, whatever its state; None where it names none."""
+
     def delete(self, name: str, digests: Sequence[str]) -> Sequence[Deletion]:
         """Delete at most 100 images by digest, in one call. One answer an image, in the order given."""
 
@@ -81,7 +84,10 @@ class ImageStore(Protocol):
         """The manifests of at most 100 images, as just described; those that are archived or cannot be read are left out."""
 
     def push(self, name: str, manifest: Manifest, tag: str | None) -> None:
-        """Push a manifest back, under a tag or none. Raises `Missing` where its layers or children are gone."""
+        """Push a manifest back, under a tag or none.
+
+        Raises `LayersGone` or `PartsGone` where what it needs is not there, `TagTaken` where the tag must not move.
+        """
 
     def owners_tags(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """The tags of those repositories that have one of these keys, by name."""

@@ -39,6 +39,11 @@ GOES = {"newest": "not_kept", "child_of_kept": "child_of_deleted", "referrer_of_
 ONE_ARTIFACT = sorted(KINDS.keys() - {"shared-child"})
 
 
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
 def said(kind: str, role: str) -> tuple[str, str]:
     return SAID.get((kind, role)) or SAID.get(role) or ("image", "child_of_kept")
 

@@ -3,8 +3,9 @@
 It shares nothing with `core.retention` and `core.graph` but the words for images and policies, and takes no care of speed.
 """
 
+import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,36 @@ def arrangement(inventory: Inventory) -> Arrangement:
     told = _Repository(inventory, set(), Policy(), 0.0)
     orphans = {d for d in told.referrers if not _subjects(told.images[d]) & set(told.images)}
     return Arrangement(told.contains, told.says, told.roots(), told.attached, orphans)
+
+
+def fates(
+    inventory: Inventory, in_use: Iterable[str], policy: Policy, now: float, held: Iterable[str] = ()
+) -> dict[str, str]:
+    """What becomes of every image: keep, archive or delete."""
+    return _Repository(inventory, set(in_use) | set(held), policy, now).fates()
+
+
+def untagged(
+    inventory: Inventory, staying: Iterable[str], named: Iterable[str], policy: Policy, now: float
+) -> set[str]:
+    """The tags that go from images that stay: never the last, never one that is named, protected, or that keeps."""
+    repository = _Repository(inventory, set(), policy, now)
+    spared = set(named) | repository.tags_that_keep()
+    gone: set[str] = set()
+    for digest in staying:
+        image = repository.images[digest]
+        if image.status is not Status.ACTIVE or image.pushed_at is None or now - image.pushed_at <= policy.grace:
+            continue
+        going = [
+            tag
+            for tag in sorted(image.tags)
+            if any(fnmatch.fnmatchcase(tag, pattern) for pattern in policy.untag)
+            and not policy.protecting(tag)
+            and not re.match(r"sha256-[0-9a-f]{64}($|[^0-9a-f])", tag)
+            and tag not in spared
+        ]
+        gone |= set(going[:-1] if len(going) == len(image.tags) else going)
+    return gone
 
 
 def used(inventory: Inventory, mentions: Iterable[Mention]) -> set[str]:
@@ -100,6 +131,44 @@ class _Repository:
         self.attached = {d for d in self.referrers if any(who == d for who, _ in self.says)}
 
     def kept(self) -> set[str]:
+        return {digest for digest, fate in self.fates().items() if fate == "keep"}
+
+    def fates(self) -> dict[str, str]:
+        kept = self.kept_by_criteria()
+        left = set(self.images) - kept
+        active = {d for d in left if self.images[d].status is Status.ACTIVE}
+        waiting = {d for d in left - active if not self.is_over(d)}
+        if self.policy.otherwise in {"archive", "trial"}:
+            together = self.downwards(self.upwards_within(active | waiting, left))
+            idle_and_waiting = (left - active) & together
+            fates = dict.fromkeys(self.images, "delete") | dict.fromkeys(active, "archive")
+            return fates | dict.fromkeys(kept | idle_and_waiting, "keep")
+        bound = waiting | (active if self.policy.otherwise == "keep" else set())
+        return dict.fromkeys(self.images, "delete") | dict.fromkeys(self.downwards(kept | bound), "keep")
+
+    def is_over(self, d: str) -> bool:
+        """True where an archived image has been there for as long as the policy says."""
+        image, policy = self.images[d], self.policy
+        limit = policy.trial_for if policy.otherwise == "trial" else policy.delete_after_archived
+        if image.status is not Status.ARCHIVED or image.archived_at is None or limit is None:
+            return False
+        return self.now - image.archived_at > limit
+
+    def upwards_within(self, found: set[str], left: set[str]) -> set[str]:
+        while True:
+            above = {p for p, c in self.contains if c in found} | {s for r, s in self.says if r in found}
+            if above & left <= found:
+                return found
+            found = found | (above & left)
+
+    def downwards(self, found: set[str]) -> set[str]:
+        while True:
+            more = {c for p, c in self.contains if p in found} | {r for r, s in self.says if s in found}
+            if more <= found:
+                return found
+            found = found | more
+
+    def kept_by_criteria(self) -> set[str]:
         found = {d for d in self.images if self.holds_by_itself(d)} | self.newest() | self.circular()
         found |= self.upwards({d for d in self.images if self.is_strong(d)}, through_subjects=True)
         found |= self.upwards(
@@ -147,18 +216,62 @@ class _Repository:
         return any(self.images[d].tags and d not in silent for d in self.below(root))
 
     def newest(self) -> set[str]:
-        ranked = sorted(
-            (d for d in self.roots() if self.is_tagged(d) and self.images[d].status is not Status.ARCHIVED),
-            key=lambda d: (-_pushed(self.images[d]), d),
-        )
-        return set(ranked[: self.policy.newest])
+        return set(self.ranked(self.roots(), self.tags_of)[: self.policy.newest]) | {
+            root for roots in self.groups().values() for root in roots
+        }
+
+    def ranked(self, roots: Iterable[str], tags: Callable[[str], Iterable[str]]) -> list[str]:
+        """The tagged ones that are not archived, newest first."""
+        counting = [d for d in roots if self.is_tagged(d) and self.images[d].status is not Status.ARCHIVED]
+        by_push = sorted(counting, key=lambda d: (-_pushed(self.images[d]), d))
+        if self.policy.order == "pushed":
+            return by_push
+        return sorted(by_push, key=lambda d: max(map(_version, tags(d)), default=()), reverse=True)
+
+    def tags_of(self, root: str) -> set[str]:
+        """The tags of an artifact, but for those of its referrers."""
+        silent = self.attached | {d for d in self.referrers if not _subjects(self.images[d]) & set(self.images)}
+        return {tag for d in self.below(root) - silent for tag in self.images[d].tags}
+
+    def groups(self) -> dict[tuple[str, int], list[str]]:
+        """The artifacts that have a place in a group: by what the group's name says, and by the rule."""
+        found = {}
+        for number, rule in enumerate(self.policy.newest_per):
+            of: dict[str, dict[str, set[str]]] = {}
+            for root in self.roots():
+                for tag in self.tags_of(root):
+                    match = re.search(rule.pattern, tag)
+                    if match:
+                        of.setdefault(str(match.groups()), {}).setdefault(root, set()).add(tag)
+            for word, tags in of.items():
+                # Equal versions stand as they do among all artifacts.
+                overall = self.ranked(tags, self.tags_of)
+                in_group = self.ranked(tags, tags.__getitem__)
+                in_group.sort(
+                    key=lambda d, tags=tags, overall=overall: (  # type: ignore[misc]
+                        _reversed(max(map(_version, tags[d]), default=())) if self.policy.order == "semver" else 0,
+                        overall.index(d),
+                    )
+                )
+                found[word, number] = in_group[: rule.newest]
+        return found
+
+    def tags_that_keep(self) -> set[str]:
+        """The tags by which an artifact has a place in a group."""
+        return {
+            tag
+            for (word, number), roots in self.groups().items()
+            for root in roots
+            for tag in self.tags_of(root)
+            if (match := re.search(self.policy.newest_per[number].pattern, tag)) and str(match.groups()) == word
+        }
 
     def holds_by_itself(self, d: str) -> bool:
         image = self.images[d]
         unknown = not _KNOWN.fullmatch(image.media_type or "")
         fresh = self.age(image) <= self.policy.grace
-        idle = image.status is not Status.ACTIVE
-        return self.is_strong(d) or unknown or fresh or idle or (d not in self.attached and self.is_recent(d))
+        back = image.activated_at is not None and self.now - image.activated_at <= self.policy.grace
+        return self.is_strong(d) or unknown or fresh or back or (d not in self.attached and self.is_recent(d))
 
     def is_strong(self, d: str) -> bool:
         return d in self.in_use or any(self.policy.protecting(tag) for tag in self.images[d].tags)
@@ -170,8 +283,11 @@ class _Repository:
         untagged = any(not self.is_tagged(root) for root in homes) or not homes
         pulled = float("inf") if image.pulled_at is None else self.now - image.pulled_at
         age = self.age(image)
+        back = float("inf") if image.activated_at is None else self.now - image.activated_at
         return (
-            (policy.pulled_within is not None and pulled <= policy.pulled_within)
+            back <= policy.grace
+            or (policy.pulled_within is not None and back <= policy.pulled_within)
+            or (policy.pulled_within is not None and pulled <= policy.pulled_within)
             or (policy.pulled_within is not None and tagged and age <= policy.pulled_within)
             or (policy.pushed_within is not None and age <= policy.pushed_within)
             or (untagged and age <= policy.untagged_for)
@@ -184,6 +300,32 @@ class _Repository:
 
 def _pushed(image: Image) -> float:
     return float("inf") if image.pushed_at is None else image.pushed_at
+
+
+def _version(tag: str) -> tuple[object, ...]:
+    """Sorts like the version that a tag names; () where it names none."""
+    found = re.fullmatch(r"v?(\d+)\.(\d+)(\.\d+)?(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(_[0-9A-Za-z.-]+)?", tag)
+    if not found:
+        return ()
+    numbers = [int(found[1]), int(found[2]), int((found[3] or ".0")[1:])]
+    before = (found[4] or "")[1:]
+    parts = [[0, int(part), ""] if part.isdigit() else [1, 0, part] for part in before.split(".") if part]
+    return (*numbers, not before, parts)
+
+
+class _reversed:  # noqa: N801 - reads like the word of the language
+    """Turns an order round."""
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+
+    def __lt__(self, other: "_reversed") -> bool:
+        return self.key > other.key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _reversed) and self.key == other.key
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _subjects(image: Image) -> set[str]:

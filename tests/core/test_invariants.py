@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ecrsweep.core.decisions import HOLDING, KEEPING, LETTING_GO, Action, Code, Reason
+from ecrsweep.core.decisions import GOING, HOLDING, KEEPING, LETTING_GO, Action, Code, Reason
 from ecrsweep.core.graph import build_graph, levels
-from ecrsweep.core.images import Gap, Inventory
+from ecrsweep.core.images import Gap, Inventory, Status
 from ecrsweep.core.ledger import merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.plan import RepositoryPlan, plan_repository
 from ecrsweep.core.policy import DAY, Limits, Policy
@@ -30,7 +30,9 @@ from tests.core.worlds import (
     worlds,
 )
 
-FITTING = {Action.KEEP: KEEPING, Action.HOLD: HOLDING, Action.DELETE: LETTING_GO}
+FITTING = {
+    Action.KEEP: KEEPING, Action.UNTAG: KEEPING, Action.HOLD: HOLDING, Action.DELETE: LETTING_GO, Action.ARCHIVE: LETTING_GO,
+}  # fmt: skip
 
 
 def planned(world: World, *, gaps: tuple[Coverage, ...] = (), limits: Limits | None = None) -> RepositoryPlan:
@@ -39,7 +41,7 @@ def planned(world: World, *, gaps: tuple[Coverage, ...] = (), limits: Limits | N
 
 
 def staying(plan: RepositoryPlan) -> set[str]:
-    return {decision.image.digest for decision in plan.decisions if decision.action is Action.KEEP}
+    return {decision.image.digest for decision in plan.decisions if decision.stays}
 
 
 @given(st.data(), inventories(), policies())
@@ -62,8 +64,8 @@ def test_what_any_name_shows_in_use_stays_with_all_that_it_needs(
 def test_a_source_that_failed_holds_every_candidate(world: World) -> None:
     gap = Coverage("123456789012", "eu-west-1", "ecs", CoverageStatus.FAILED, error="denied")
     held, free = planned(world, gaps=(gap,)), planned(world)
-    assert all(decision.action is not Action.DELETE for decision in held.decisions)
-    assert staying(held) == staying(free)
+    assert all(decision.action in {Action.KEEP, Action.HOLD} for decision in held.decisions)
+    assert staying(held) == {decision.image.digest for decision in free.decisions if decision.action is Action.KEEP}
 
 
 @given(worlds())
@@ -98,16 +100,24 @@ def test_the_order_in_which_things_are_told_does_not_matter(world: World, chance
 @given(worlds())
 def test_the_decisions_are_those_of_the_oracle(world: World) -> None:
     matched = UseIndex(world.uses).match(world.inventory.repository, world.inventory.images)
-    expected = oracle.kept(world.inventory, matched.reasons, world.policy, NOW)
-    assert staying(planned(world)) == expected
+    expected = oracle.fates(world.inventory, matched.reasons, world.policy, NOW)
+    decisions = planned(world).decisions
+    found = {d.image.digest: "keep" if d.stays else d.action.value for d in decisions}
+    assert found == expected
+    untagged = {tag for decision in decisions for tag in decision.untag}
+    staying_ = [digest for digest, fate in expected.items() if fate == "keep"]
+    assert untagged == oracle.untagged(world.inventory, staying_, matched.named, world.policy, NOW)
+    assert all((decision.action is Action.UNTAG) == bool(decision.untag) for decision in decisions)
 
 
 @given(worlds())
 def test_what_stays_keeps_what_it_contains_and_what_says_something_about_it(world: World) -> None:
-    kept = staying(planned(world))
+    plan = planned(world)
+    kept, archiving = staying(plan), {d.image.digest for d in plan.decisions if d.action is Action.ARCHIVE}
     graph = build_graph(world.inventory.images, world.inventory.edges)
     for digest in kept:
-        assert {*graph.children_of(digest), *graph.referrers_of(digest)} <= kept
+        may_follow = archiving if graph.images[digest].status != Status.ACTIVE else set()
+        assert set(graph.under(digest)) <= kept | may_follow
 
 
 @given(worlds())
@@ -134,8 +144,9 @@ def test_one_more_use_never_lets_more_go(data: st.DataObject, world: World) -> N
 @given(worlds(), st.floats(0, 1), st.integers(0, 5))
 def test_a_limit_holds_and_never_deletes_more(world: World, fraction: float, least: int) -> None:
     limited = planned(world, limits=Limits(max_fraction=fraction, fraction_from=least))
-    going = [decision for decision in limited.decisions if decision.action is Action.DELETE]
-    assert staying(limited) == staying(planned(world))
+    going = [decision for decision in limited.decisions if decision.action in GOING]
+    untouched = {d.image.digest for d in planned(world).decisions if d.action is Action.KEEP}
+    assert untouched <= staying(limited) <= staying(planned(world))
     if len(limited.decisions) > least:
         assert len(going) <= fraction * len(limited.decisions)
 
@@ -218,7 +229,8 @@ def test_a_source_that_failed_anywhere_holds_every_candidate_of_every_registry(e
     plans = planned_all(estate, census=Census(tuple(estate.uses), (failed,)))
     actions = {decision.action for plan in plans for decision in plan.decisions}
     assert actions <= {Action.KEEP, Action.HOLD}
-    assert kept_in_all(plans) == kept_in_all(planned_all(estate))
+    free = planned_all(estate)
+    assert kept_in_all(plans) == [{d.image.digest for d in p.decisions if d.action is Action.KEEP} for p in free]
 
 
 @given(estates())

@@ -1,9 +1,12 @@
 """Uses: which images a name means, what is protected on suspicion, and what finds no image any more."""
 
-from ecrsweep.core.images import Image
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.uses import Matched, Use, UseIndex
-from tests.core.worlds import digest
+from tests.core.worlds import certain_uses, digest, inventories
 
 PLAIN = "application/vnd.oci.image.manifest.v1+json"
 HOME = Repository(Registry("123456789012", "us-east-1"), "team/app")
@@ -85,3 +88,34 @@ def test_uses_whose_image_is_gone_are_unresolved_unless_the_workload_has_ended()
 def test_ten_thousand_workloads_of_one_name_are_all_named_and_looked_up_once() -> None:
     uses = [Use(f"{HOME.uri}:v1", f"arn:task/{number}", "test") for number in range(10_000)]
     assert len(matched(*uses).reasons[V1.digest]) == 10_000
+
+
+ALIASES = {"registry.corp.example": HOME.registry, "localhost:5000": HOME.registry}
+
+
+def test_a_name_under_a_declared_alias_is_a_sure_use_in_its_registry_and_a_missing_image_is_told() -> None:
+    index = UseIndex([use("registry.corp.example/team/app:v1"), use("Registry.Corp.example/team/app:gone")], ALIASES)
+    found = index.match(HOME, (V1, V2, BARE))
+    assert {digest: [match.possible for match in matches] for digest, matches in found.found.items()} == {
+        V1.digest: [False]
+    }
+    assert [missing.image for missing in found.unresolved] == ["Registry.Corp.example/team/app:gone"]
+    elsewhere = UseIndex([use("registry.corp.example/other:v1")], ALIASES)
+    assert [one.image for one in elsewhere.missing(HOME.registry, {"team/app"}, asked=["other"])]
+    assert elsewhere.repositories_named_in(HOME.registry) == ["other"]
+
+
+def test_a_declared_alias_counts_in_no_other_registry_but_for_a_digest() -> None:
+    far = Repository(Registry("123456789012", "eu-west-1"), "team/app")
+    uses = [use("registry.corp.example/team/app:v1"), use(f"registry.corp.example/team/app@{V2.digest}")]
+    assert UseIndex(uses, ALIASES).match(far, (V1, V2, BARE)).found.keys() == {V2.digest}
+    assert UseIndex(uses).match(far, (V1, V2, BARE)).found.keys() == {V1.digest, V2.digest}
+
+
+@given(st.data(), inventories())
+def test_declaring_an_alias_takes_no_protection_away_in_its_registry(data: st.DataObject, inventory: Inventory) -> None:
+    assume(inventory.images)
+    uses = [found for found, _ in data.draw(st.lists(certain_uses(inventory), min_size=1, max_size=4))]
+    aliases = dict.fromkeys(ALIASES, inventory.repository.registry)
+    declared = UseIndex(uses, aliases).match(inventory.repository, inventory.images).found
+    assert declared.keys() == UseIndex(uses).match(inventory.repository, inventory.images).found.keys()

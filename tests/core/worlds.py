@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ecrsweep.core.images import DOCKER_LIST, INDEX_TYPES, OCI_INDEX, Image, Inventory, Status
 from ecrsweep.core.manifests import read_manifest
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.policy import DAY, HOUR, Policy
+from ecrsweep.core.policy import DAY, HOUR, NewestPer, Order, Otherwise, Policy
 from ecrsweep.core.uses import Sighting, Use
 
 NOW: Final = 1_800_000_000.0
@@ -28,7 +28,7 @@ ISOLATED: Final = {
     "us-isof-south-1": "csp.hci.ic.gov",
 }
 NAMES: Final = ("app", "team/app", "team/app-prod", "other")
-TAGS: Final = ("latest", "v1", "v2", "release-1", "prod")
+TAGS: Final = ("latest", "v1", "v2", "release-1", "prod", "v1.2.0", "v1.10.0-rc.1", "1.10.0", "main-7", "main-8")
 PLAIN: Final = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -96,11 +96,14 @@ def inventories(draw: st.DrawFn, repository: Repository | None = None, most: int
 @st.composite
 def lives(draw: st.DrawFn) -> dict[str, Any]:
     """When an image was pushed and pulled, how large it is, and whether it is archived."""
+    status = draw(st.sampled_from([Status.ACTIVE] * 9 + [Status.ARCHIVED] * 4 + [Status.ACTIVATING]))
     return {
         "pushed_at": None if draw(st.integers(0, 30)) == 0 else NOW - draw(AGES),
         "pulled_at": draw(st.none() | st.none() | AGES.map(lambda age: NOW - age)),
         "size_bytes": draw(st.integers(0, 10)),
-        "status": draw(st.sampled_from([Status.ACTIVE] * 12 + [Status.ARCHIVED, Status.ACTIVATING])),
+        "status": status,
+        "archived_at": None if status is Status.ACTIVE else draw(st.none() | AGES.map(lambda age: NOW - age)),
+        "activated_at": NOW - draw(AGES) if draw(st.integers(0, 11)) == 0 else None,
     }
 
 
@@ -210,7 +213,19 @@ def certain_uses(draw: st.DrawFn, inventory: Inventory) -> tuple[Use, str]:
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     """Any policy that governs the repository."""
+    otherwise = draw(st.sampled_from(Otherwise))
+    groups = st.builds(
+        NewestPer, st.sampled_from([r"^(?P<branch>main|release)-", r"^v?(?P<major>\d+)\."]), st.integers(0, 2)
+    )
     return Policy(
+        newest_per=tuple(draw(st.lists(groups, max_size=2))),
+        order=draw(st.sampled_from(Order)),
+        otherwise=otherwise,
+        trial_for=draw(st.sampled_from([10 * DAY, 30 * DAY])),
+        delete_after_archived=None
+        if otherwise is Otherwise.TRIAL
+        else draw(st.none() | st.sampled_from([10 * DAY, 90 * DAY])),
+        untag=tuple(draw(st.lists(st.sampled_from(["v*", "main-*", "*"]), max_size=2, unique=True))),
         newest=draw(st.integers(0, 4)),
         protected_tags=tuple(draw(st.lists(st.sampled_from(["latest", "v*", "release-*"]), max_size=2, unique=True))),
         pushed_within=draw(st.none() | st.sampled_from([5 * DAY, 20 * DAY])),

@@ -63,6 +63,8 @@ class Resolved:
             case "Fn::Equals":
                 first, second = (str(self.of(side)) for side in argument)
                 return first == second
+            case "Fn::And":
+                return all(self.of(argument))
             case "Fn::Not":
                 return not self.of(argument[0])
         raise AssertionError(function)

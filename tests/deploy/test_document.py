@@ -239,8 +239,9 @@ def test_the_table_has_every_parameter_with_its_default_and_its_variables() -> N
     for name, parameter in TEMPLATE["Parameters"].items():
         default, named = table.pop(name)
         assert default == str(parameter["Default"])
-        assert named == {variable for variable, value in variables.items() if value == {"Ref": name}} | (
-            {"DRYRUN"} if name == "Mode" else set()
+        conditional = {"Mode": {"DRYRUN"}, "Regions": {"ECRSWEEP_REGIONS"}}
+        assert named == {variable for variable, value in variables.items() if value == {"Ref": name}} | conditional.get(
+            name, set()
         )
     assert not table
 

@@ -320,7 +320,7 @@ def test_a_report_that_cannot_be_written_in_time_stands_in_the_log(aws: Emulator
     deployed = deploy()
     limit = deployed.limit()
     # After the cache, what is remembered, the plan, and what the run writes down: each was a call or more.
-    hanging = Fault("delay", "s3", seconds=limit + 1, skip=8, times=1)
+    hanging = Fault("delay", "s3", seconds=limit + 1, skip=10, times=1)
     aws.faults.add(hanging)
     said = deployed.invoke({"command": "plan"}, seconds=limit)
     assert said.error == "Incomplete"

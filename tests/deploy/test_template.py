@@ -14,7 +14,8 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 from ecrsweep.aws import bucket, ecr, session
-from ecrsweep.config import Settings
+from ecrsweep.config import Configuration, Settings
+from ecrsweep.core.policy import Policy
 from ecrsweep.serverless.settings import asked_of
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.policies import WITHOUT_PERMISSION
@@ -29,6 +30,12 @@ NOT_IN_A_FUNCTION = {
     "override_limits": "only for one run, in its event",
     "accept_drops": "likewise: one that stands would switch the gate off",
     "state": "the ledger lies in the bucket of the function",
+    "account": "only a configuration says it",
+    "aliases": "likewise",
+    "fraction_from": "likewise",
+    "policies": "likewise",
+    "exact_size": "only for one run, in its event: it reads every manifest",
+    "prices": "there is no disk with files of the user's",
 }
 READING = ("BatchGet", "Describe", "Get", "List", "Lookup")
 DELETING = Resolved(Mode="delete")
@@ -85,7 +92,7 @@ def test_the_role_may_make_the_calls_that_the_code_makes_and_no_others() -> None
             == ({*ecr.READ_ACTIONS, *ecr.OWNERS_ACTIONS, *session.ACTIONS} | of_sources) - WITHOUT_PERMISSION
         )
         assert found.pop("bucket") == set(bucket.ACTIONS)
-        assert found == ({"delete": set(ecr.DELETE_ACTIONS)} if deletes else {})
+        assert found == ({"delete": {*ecr.DELETE_ACTIONS, *ecr.ARCHIVE_ACTIONS}} if deletes else {})
 
 
 def test_the_policies_fit_into_a_role() -> None:
@@ -156,20 +163,20 @@ def test_the_bucket_is_closed_encrypted_versioned_and_stays() -> None:
 
 def test_every_setting_is_a_parameter_or_has_a_reason_not_to_be() -> None:
     names = {name.removeprefix("ECRSWEEP_").lower() for name in PLANNING.environment if name.startswith("ECRSWEEP_")}
-    assert names - {"bucket"} == set(Settings.__struct_fields__) - NOT_IN_A_FUNCTION.keys()
+    assert names - {"bucket", "config"} == set(Settings.__struct_fields__) - NOT_IN_A_FUNCTION.keys()
 
 
 def test_as_it_comes_the_settings_are_the_defaults_in_all_regions() -> None:
     asked = asked_of({"command": "plan"}, PLANNING.environment)
     assert asked.settings == Settings(regions=("all",), keep_tag_regexes=("^$",))
-    assert asked.bucket == "<Bucket>"
+    assert (asked.bucket, asked.config) == ("<Bucket>", None)
 
 
 SET = {
     "Regions": "eu-west-1, us-east-1", "Repositories": "team/*,web", "KeepNewest": "7", "KeepTags": "rel-*",
     "KeepTagRegexes": r"^v\d{1,3}$", "KeepLatest": "false", "PushedWithin": "3d", "PulledWithin": "0d",
-    "UsedWithin": "60d", "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
-    "WithSources": "other", "SourceOptions": "other.days=3", "AcceptGaps": "ecs/eu-west-1",
+    "UsedWithin": "60d", "Otherwise": "archive", "TrialFor": "60d", "DeleteAfterArchived": "120d", "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
+    "HoldFiles": "s3://b/holds.yaml", "WithSources": "other", "SourceOptions": "other.days=3", "AcceptGaps": "ecs/eu-west-1",
 }  # fmt: skip
 
 
@@ -177,10 +184,22 @@ def test_every_parameter_of_a_run_reaches_its_setting() -> None:
     asked = asked_of({"command": "apply"}, Resolved(**SET).environment)
     assert asked.settings == Settings(
         regions=("eu-west-1", "us-east-1"), repositories=("team/*", "web"), keep_newest=7, keep_tags=("rel-*",),
-        keep_tag_regexes=(r"^v\d{1,3}$",), keep_latest=False, pushed_within="3d", pulled_within="0d", used_within="60d", max_fraction=0.5,
+        keep_tag_regexes=(r"^v\d{1,3}$",), keep_latest=False, pushed_within="3d", pulled_within="0d", used_within="60d",
+        otherwise="archive", trial_for="60d", delete_after_archived="120d", max_fraction=0.5,
         max_images=9, max_bytes=99, consumer_regions=("us-east-1",), skip_sources=("ecs",), with_sources=("other",),
-        source_options=("other.days=3",), accept_gaps=("ecs/eu-west-1",),
+        hold_files=("s3://b/holds.yaml",), source_options=("other.days=3",), accept_gaps=("ecs/eu-west-1",),
     )  # fmt: skip
+
+
+def test_a_configuration_has_its_regions_and_policies_unless_a_parameter_says_otherwise() -> None:
+    written = Configuration("f", {"regions": ("eu-west-1",), "policies": (Policy(newest=3),), "max_images": 5})
+    asked = asked_of({"command": "plan"}, Resolved(Config="s3://b/c.yaml").environment)
+    assert asked.config == "s3://b/c.yaml"
+    assert asked.over(written).settings.regions == ("eu-west-1",)
+    assert asked.over(written).settings.policies == (Policy(newest=3),)
+    parameters = {"Config": "c.yaml", "Regions": "us-east-1", "MaxImages": "2"}
+    settings = asked_of({"command": "plan"}, Resolved(**parameters).environment).over(written).settings
+    assert (settings.regions, settings.max_images) == (("us-east-1",), 2)
 
 
 def test_the_variables_of_2016_have_the_same_values() -> None:

@@ -156,3 +156,20 @@ def test_without_a_bucket_the_log_has_the_report(
     monkeypatch.delenv("ECRSWEEP_BUCKET")
     assert handler.handler({"command": "plan"}, None)["report"] is None
     assert '"format": "ecrsweep.run/1"' in capsys.readouterr().out
+
+
+def test_a_configuration_and_hold_files_in_the_bucket_are_read(
+    aws: Emulator, environ: dict[str, str], repo: Repository
+) -> None:
+    s3, bucket = aws.client("s3"), environ["ECRSWEEP_BUCKET"]
+    text = "policies: [{repositories: [team/*], newest: 0, pulled_within: off}]\nholds: [holds.yaml]\n"
+    s3.put_object(Bucket=bucket, Key="config/ecrsweep.yaml", Body=text.encode())
+    s3.put_object(Bucket=bucket, Key="config/holds.yaml", Body=b"- {image: 'team/app:v0', who: me, why: audit}")
+    plain = {
+        name: value for name, value in environ.items() if name not in {"ECRSWEEP_KEEP_NEWEST", "ECRSWEEP_PULLED_WITHIN"}
+    }
+    configured = plain | {"ECRSWEEP_CONFIG": f"s3://{bucket}/config/ecrsweep.yaml"}
+    run = Run(asked_of({"command": "apply"}, configured), configured, "a-run")
+    run.work(lambda: False)
+    assert run.status() is Exit.DONE
+    assert [set(image.tags) for image in repo.images()] == [{"v0"}]

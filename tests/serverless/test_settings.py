@@ -2,8 +2,9 @@
 
 import pytest
 
-from ecrsweep.config import Settings
+from ecrsweep.config import Configuration, Settings
 from ecrsweep.core.errors import BadInput
+from ecrsweep.core.policy import Policy
 from ecrsweep.serverless.settings import asked_of, beside_the_original, check_without_command
 
 
@@ -53,6 +54,35 @@ def test_beside_the_original_only_what_keeps_more_counts() -> None:
     }  # fmt: skip
     beside = Settings(repositories=("team/*",), max_images=3, pulled_within="0d", keep_latest=False)
     assert beside_the_original(environ) == beside
+
+
+def test_event_and_environment_come_before_the_configuration() -> None:
+    written = Configuration(
+        "c.yaml", {"max_images": 3, "max_bytes": 9, "skip_sources": ("ecs",), "policies": (Policy(newest=7),)}
+    )
+    environ = {"ECRSWEEP_CONFIG": "c.yaml", "ECRSWEEP_MAX_IMAGES": "5", "ECRSWEEP_KEEP_NEWEST": "100"}
+    settings = asked_of({"command": "plan", "max_bytes": 1}, environ).over(written).settings
+    assert (settings.max_images, settings.max_bytes, settings.skip_sources) == (5, 1, ("ecs",))
+    assert settings.policies == (Policy(newest=7),)
+
+
+def test_rules_of_the_environment_beside_policies_and_commands_in_a_function_are_refused() -> None:
+    written = Configuration("c.yaml", {"policies": (Policy(newest=7),)})
+    with pytest.raises(BadInput, match="keep_newest, pulled_within of the event or the environment"):
+        asked_of({"command": "plan", "keep_newest": 3}, {"ECRSWEEP_PULLED_WITHIN": "0d"}).over(written)
+    with pytest.raises(BadInput, match="a function runs no commands"):
+        asked_of({"command": "plan"}, {}).over(Configuration("c.yaml", {"uses_commands": ("x",)}))
+
+
+@pytest.mark.parametrize("name", ["policies", "aliases", "account", "fraction_from", "hold_files"])
+def test_what_only_a_file_or_the_environment_can_say_no_event_can(name: str) -> None:
+    with pytest.raises(BadInput, match=name):
+        asked_of({"command": "plan", name: []}, {})
+
+
+def test_an_event_without_a_command_knows_no_configuration_and_so_does_nothing() -> None:
+    with pytest.raises(BadInput, match="knows no configuration"):
+        beside_the_original({"ECRSWEEP_CONFIG": "c.yaml"})
 
 
 def test_an_event_can_ask_for_the_true_bytes_and_have_no_file_read() -> None:

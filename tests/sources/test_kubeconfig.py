@@ -260,15 +260,7 @@ def test_a_kubeconfig_that_makes_no_sense_is_a_mistake(tmp_path: Path, text: str
         ask(path)
 
 
-def test_json_needs_no_further_package_and_yaml_says_which(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    ask(write({"token": "a"}))
-    path = tmp_path / "yaml"
-    path.write_text("clusters: []\n")
-    with pytest.raises(BadInput, match=r"pip install 'ecrsweep\[kubernetes\]'"):
-        Kubeconfig.read([path])
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         Kubeconfig.read([tmp_path / "missing"])
 

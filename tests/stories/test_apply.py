@@ -19,6 +19,11 @@ NO_RULES = ("--keep-newest", "0", "--pulled-within", "0d")
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator) -> Repository:
     """Ten old images, one tag each."""
     made = aws.ecr.repository("team/app")

@@ -13,6 +13,11 @@ from ecrsweep.emulator import Emulator, Fault
 from tests.support import ACCOUNT, Cli, Finished, ago
 
 
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
 def plainly(ended: Finished, status: int, *words: str) -> None:
     """It ended so, and said so in words."""
     assert ended.status == status, ended.err

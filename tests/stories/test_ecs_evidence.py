@@ -14,6 +14,11 @@ HOST = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator) -> Repository:
     """A repository of old images, v1 to v5 from the oldest on; no rule keeps any."""
     made = aws.ecr.repository("team/app")

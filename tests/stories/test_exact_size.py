@@ -20,6 +20,11 @@ BASE = {"debian": 40 * MB}
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator) -> Repository:
     """Five images of 50 MB that share 40 of them: the newest stays."""
     made = aws.ecr.repository("team/app")

@@ -15,6 +15,11 @@ from ecrsweep.emulator.registry import Repository
 from tests.support import Cli, ago
 
 
+@pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
 def policy(repo: Repository, *rules: dict[str, Any]) -> None:
     repo.policies["lifecycle"] = json.dumps({"rules": list(rules)})
 

@@ -107,6 +107,20 @@ def test_guard_makes_the_calls_of_its_policy_and_no_others(
     assert witness.actions == allowed(cli, "--for", purpose, *EVERY_SOURCE)
 
 
+def test_restore_makes_the_calls_of_its_policy_and_no_others(aws: Emulator, cli: Cli, witness: Witness) -> None:
+    repo = aws.ecr.repository(REPOSITORY)
+    archived = repo.push_image(tags=("cold",), pushed_at=ago(days=90))
+    journal = str(cli.home / "journal.jsonl")
+    rules = ("--keep-newest", "0", "--pulled-within", "0d", "--repository", REPOSITORY, "--journal", journal)
+    assert cli("apply", "--yes", "--keep-tag", "cold", *rules).status == 0
+    repo.archive(archived)
+    witness.forget()
+    unknowing = {"XDG_CACHE_HOME": str(cli.home / "elsewhere"), "XDG_STATE_HOME": str(cli.home / "elsewhere")}
+    assert cli("restore", "--yes", "--journal", journal, **unknowing).status == 0
+    assert cli("restore", "--yes", "--no-wait", f"{REPOSITORY}:cold", **unknowing).status == 0
+    assert witness.actions == allowed(cli, "--for", "restore")
+
+
 @pytest.mark.parametrize("log", ["bucket", "lake"])
 def test_where_options_change_what_a_source_asks_it_declares_what_it_asks_then(
     aws: Emulator, cli: Cli, witness: Witness, log: str, tmp_path: Path

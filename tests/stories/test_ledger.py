@@ -17,6 +17,11 @@ RULES = ("--keep-newest", "0", "--pulled-within", "0d")
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator) -> Repository:
     """Three old images; no rule keeps any."""
     made = aws.ecr.repository("team/app")

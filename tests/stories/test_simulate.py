@@ -27,6 +27,11 @@ RULES = ("--keep-newest", "1", "--pulled-within", "30d")
 
 
 @pytest.fixture
+def cli(cli_asking_ecs: Cli) -> Cli:
+    return cli_asking_ecs
+
+
+@pytest.fixture
 def repo(aws: Emulator) -> Repository:
     """Of three old images, v1 was pulled twenty days ago after a long silence, v2 never, and v3 is the newest."""
     made = aws.ecr.repository("team/app")

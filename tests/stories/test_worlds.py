@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecrsweep.app import PlanRun, Request, apply, take_census
+from ecrsweep.app import PlanRun, Request, begin_apply, take_census
 from ecrsweep.apply import Record
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.session import AwsSession, AwsWorld
@@ -142,7 +142,9 @@ def applied(world: AwsWorld, request: Request, run: PlanRun, going: list[Planned
     saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
     again = fresh(world, request)
     record = Record(NOW.timestamp)
-    return apply(world, saved, again, stop=lambda: False, say=lambda _: None, record=record)
+    carrying = begin_apply(world, saved, again, say=lambda _: None, record=record)
+    carrying.work(lambda: False)
+    return carrying.result()
 
 
 MANY = settings(
@@ -229,3 +231,33 @@ def test_a_refused_parent_keeps_its_children_and_a_second_run_finishes(
     world, request, run, going = planned(session)
     assert not applied(world, request, run, going).left_undone
     assert company.used <= company.held()
+
+
+def test_a_long_apply_looks_again_so_that_a_new_index_keeps_its_children(
+    emulator: Emulator, session: AwsSession
+) -> None:
+    """Between two batches of one repository somebody pushes an index over an image that is still to go."""
+    emulator.reset()
+    repo = emulator.ecr.repository("team/app")
+    images = [repo.push_image(pushed_at=NOW - timedelta(days=90)) for _ in range(130)]
+    world, request, run, going = planned(session)
+    moment = NOW.timestamp()
+
+    def clock() -> float:
+        nonlocal moment
+        moment += 20
+        return moment
+
+    def push(_: object) -> None:
+        left = next(digest for digest in images if digest in repo.by_digest)
+        repo.push_index([left], tags=("new",), pushed_at=NOW)
+
+    emulator.faults.add(Fault("after", "ecr", "BatchDeleteImage", times=1, run=push))
+    saved = SavedPlan(run.header, tuple(going), run.footer().summary, None)
+    carrying = begin_apply(world, saved, fresh(world, request), say=lambda _: None, record=Record(clock))
+    carrying.work(lambda: False)
+    result = carrying.result()
+    assert result.count(Outcome.DELETED) == 129
+    (spared,) = result.only(Outcome.SPARED)
+    assert "child_of_kept" in (spared.message or "")
+    assert spared.image.digest in repo.by_digest

@@ -16,8 +16,10 @@ from ecrsweep.aws.ecr import (
     ARCHIVE_ACTIONS,
     DELETE_ACTIONS,
     GUARD_ACTIONS,
+    NAMED_ACTIONS,
     OWNERS_ACTIONS,
     PREVIEW_ACTIONS,
+    PUSH_ACTIONS,
     READ_ACTIONS,
 )
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
@@ -40,7 +42,7 @@ from tests.support import ACCOUNT
 
 OWN_SOURCES: tuple[Source, ...] = tuple(make() for make in OWN.values())
 DECLARED = {
-    *READ_ACTIONS, *OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
+    *READ_ACTIONS, *OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *PUSH_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
     *(action for source in OWN_SOURCES for action in source.actions),
 }  # fmt: skip
 """Every action that the code says it needs."""
@@ -155,9 +157,19 @@ def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple
 def test_it_is_all_that_the_code_says_it_needs_for_a_purpose_and_nothing_else(
     purpose: Purpose, more: tuple[str, ...]
 ) -> None:
-    others = {*OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {*more}
+    others = {*OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *PUSH_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {
+        *more
+    }
     assert actions(statements(purpose=purpose, bucket="plans")) == DECLARED - WITHOUT_PERMISSION - others
     assert actions(statements(purpose=purpose)) == DECLARED - WITHOUT_PERMISSION - others - {*BUCKET_ACTIONS}
+
+
+def test_to_restore_what_is_named_nobody_is_asked_what_is_in_use_and_nothing_is_looked_for() -> None:
+    found = statements(purpose="restore", repositories=("team/*",), regions=("us-east-1",), account=ACCOUNT)
+    assert actions(found) == {*NAMED_ACTIONS, *ARCHIVE_ACTIONS, *PUSH_ACTIONS}
+    assert {tuple(statement["Resource"]) for statement in found.values()} == {
+        (f"arn:*:ecr:us-east-1:{ACCOUNT}:repository/team/*",)
+    }
 
 
 @pytest.mark.parametrize("purpose", BESIDES_READING)
@@ -250,7 +262,9 @@ def test_where_regions_are_not_known_there_is_no_condition() -> None:
 def test_objects_are_those_that_the_handler_reads_and_writes() -> None:
     found = statements(bucket="my-bucket", partition="aws-cn", account=ACCOUNT, regions=("cn-north-1",))
     assert found["BucketListed"]["Resource"] == ["arn:aws-cn:s3:::my-bucket"]
-    assert found["BucketRead"]["Resource"] == [f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("plans", "state")]
+    assert found["BucketRead"]["Resource"] == [
+        f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("config", "plans", "state")
+    ]
     assert found["BucketWritten"]["Resource"] == [
         f"arn:aws-cn:s3:::my-bucket/{name}/*" for name in ("plans", "reports", "state")
     ]

@@ -1,15 +1,17 @@
-"""The stories of a run, line by line: census, plan, apply, guard, simulation. What each step does is told elsewhere.
+"""The stories of a run, line by line: census, plan, apply, guard, restore, simulation. What each step does is told elsewhere.
 
 Nothing here knows AWS, files or terminals: the world comes in through `ports`, and results go out as values.
 """
 
 from ecrsweep.app.census import take_census, unasked_census
 from ecrsweep.app.guarding import GuardRun
-from ecrsweep.app.planning import PlanRun, apply, begin_apply, explain
+from ecrsweep.app.planning import PlanRun, begin_apply, explain
 from ecrsweep.app.pulls import unexplained_pulls
 from ecrsweep.app.reading import Reading
 from ecrsweep.app.request import EVERYWHERE, OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
+from ecrsweep.app.restoring import Restoring
 from ecrsweep.app.simulating import SimulationRun
+from ecrsweep.app.stocktaking import take_stock
 
 __all__ = [
     "EVERYWHERE",
@@ -21,12 +23,13 @@ __all__ = [
     "Progress",
     "Reading",
     "Request",
+    "Restoring",
     "SimulationRun",
     "Stop",
-    "apply",
     "begin_apply",
     "explain",
     "take_census",
+    "take_stock",
     "unasked_census",
     "unexplained_pulls",
 ]

@@ -18,7 +18,7 @@ class GuardRun:
 
     def __init__(self, world: World, request: Request, census: Census, now: float, *, preview: bool = False) -> None:
         """`now` in seconds since the epoch. `preview` also asks AWS, and tells where the two differ."""
-        self.index = UseIndex(census.uses)
+        self.index = UseIndex(census.uses, request.scope.aliases)
         self._request, self._census, self._now = request, census, now
         self._preview = preview
         self._reading = Reading(world, request.scope)

@@ -1,10 +1,10 @@
 """The story of a plan, and those that rest on its judgement: apply and explain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ecrsweep.app.owners import Owners
 from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
-from ecrsweep.apply import Carrying, Record
+from ecrsweep.apply import Before, Carrying, Record
 from ecrsweep.core.decisions import Action, Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
@@ -13,7 +13,6 @@ from ecrsweep.core.holds import Holds, word_of_owner
 from ecrsweep.core.images import Inventory, OwnReads
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
 from ecrsweep.core.policy import governing, matches_any
 from ecrsweep.core.savings import Savings, Sizes
@@ -47,9 +46,11 @@ class PlanRun:
             policy_at=policy_at,
         )
         self.census = census
-        self.index = UseIndex(census.uses)
+        self.index = UseIndex(census.uses, request.scope.aliases)
         windows = {policy.used_within for policy in request.policies if policy.used_within}
-        self._remembered = {within: recent(census.remembered, within, self._now) for within in windows}
+        self._remembered = {
+            within: recent(census.remembered, within, self._now, request.scope.aliases) for within in windows
+        }
         self._seen: list[Sighting] = []
         self._world = world
         self._request = request
@@ -177,23 +178,20 @@ class PlanRun:
         self._failures += gaps_of(plan)
 
 
-def begin_apply(world: World, saved: SavedPlan, run: PlanRun, *, say: Progress, record: Record) -> Carrying:
+def begin_apply(
+    world: World,
+    saved: SavedPlan,
+    run: PlanRun,
+    *,
+    say: Progress,
+    record: Record,
+    before: Mapping[Repository, Before] | None = None,
+) -> Carrying:
     """The carrying out of `saved`, as far as `run` lets it go too: a plan of this moment, with a census taken anew.
 
-    `record` is where it is written down, if anywhere.
+    `record` is where it is written down, if anywhere; `before` is what an earlier part of the same run has done.
     """
-    return Carrying(world, saved, run.decide_again, run.census.coverage, say=say, record=record)
-
-
-def apply(world: World, saved: SavedPlan, run: PlanRun, *, stop: Stop, say: Progress, record: Record) -> ApplyResult:
-    """Do what `saved` says, as far as `run` says so too.
-
-    `stop` is asked before every batch: True ends the run with a true report. Never raises `AwsFailure`: what
-    fails is in the result.
-    """
-    carrying = begin_apply(world, saved, run, say=say, record=record)
-    carrying.work(stop)
-    return carrying.result()
+    return Carrying(world, saved, run.decide_again, run.census.coverage, say=say, record=record, before=before)
 
 
 def explain(run: PlanRun, store: ImageStore, repository: Repository, digest: str) -> Explanation | None:

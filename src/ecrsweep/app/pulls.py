@@ -1,15 +1,19 @@
 """The pulls that nothing else explains: who pulls what no source knows of."""
 
+from collections.abc import Mapping
+
 from ecrsweep.app.request import unread
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.images import Inventory
-from ecrsweep.core.names import Repository
+from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.unexplained import repositories_pulled, unexplained
 from ecrsweep.core.uses import Census, Coverage, Use
 from ecrsweep.ports import World
 
 
-def unexplained_pulls(world: World, census: Census) -> tuple[list[Use], list[Coverage]]:
+def unexplained_pulls(
+    world: World, census: Census, aliases: Mapping[str, Registry]
+) -> tuple[list[Use], list[Coverage]]:
     """The pulls that no other use explains, and which repositories could not be looked into to tell.
 
     Repositories of other accounts are told by name alone.
@@ -25,7 +29,7 @@ def unexplained_pulls(world: World, census: Census) -> tuple[list[Use], list[Cov
                 inventories.append(answer)
                 registry = answer.repository.registry
                 failures += (unread(registry, AwsFailure(gap.error, action=gap.action)) for gap in answer.gaps)
-    return unexplained(census.uses, inventories), failures
+    return unexplained(census.uses, inventories, aliases), failures
 
 
 def _looked_into(world: World, repository: Repository) -> Inventory | Coverage | None:

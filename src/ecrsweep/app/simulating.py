@@ -26,8 +26,8 @@ class SimulationRun:
         self.reading = Reading(world, request.scope)
         self._request, self._census, self._now = request, census, now
         self._moments = days_until(now, days)
-        self._uses = UseIndex(census.uses)
-        self._seen = UseIndex(one.as_use() for one in census.remembered)
+        self._uses = UseIndex(census.uses, request.scope.aliases)
+        self._seen = UseIndex((one.as_use() for one in census.remembered), request.scope.aliases)
         self._holds = Holds((*request.holds, *census.holds), now)
         self._owners = Owners(world, request)
         self._replays: dict[Policy | None, list[Replay]] = defaultdict(list)

@@ -6,5 +6,7 @@ between: tags, push and pull times, what contains it. Every changing call is wri
 
 from ecrsweep.apply.carry import Carrying
 from ecrsweep.apply.record import Record
+from ecrsweep.apply.resuming import done_before
+from ecrsweep.apply.tally import Before
 
-__all__ = ["Carrying", "Record"]
+__all__ = ["Before", "Carrying", "Record", "done_before"]

@@ -1,11 +1,12 @@
 """The story of an apply: everything is asked again, then each repository is checked and changed as far as it still may be."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from ecrsweep.apply.record import Record
 from ecrsweep.apply.sweep import Decide, Stop, Sweep
+from ecrsweep.apply.tally import NOTHING, Before
 from ecrsweep.core.document import PlannedImage, SavedPlan
 from ecrsweep.core.errors import CredentialsFailure, StateFailure
 from ecrsweep.core.names import Repository
@@ -28,16 +29,25 @@ class Carrying:
         *,
         say: Progress,
         record: Record,
+        before: Mapping[Repository, Before] | None = None,
     ) -> None:
         """`decide` is the judgement of now: it rests on a census taken anew, whose `coverage` goes into the result.
 
-        Where that has gaps, `decide` holds everything. `record` has been begun.
+        Where that has gaps, `decide` holds everything. `record` has been begun. `before` is what an earlier part of the run
+        has done, where this one takes it up again.
         """
         chosen: dict[Repository, list[PlannedImage]] = defaultdict(list)
         for image in saved.going:
             chosen[image.place].append(image)
         self._sweeps = [
-            Sweep(world.image_store(repository.registry.region), decide, repository, images, record)
+            Sweep(
+                world.image_store(repository.registry.region),
+                decide,
+                repository,
+                images,
+                record=record,
+                before=(before or {}).get(repository, NOTHING),
+            )
             for repository, images in chosen.items()
         ]
         self._held_before = saved.summary.hold > 0

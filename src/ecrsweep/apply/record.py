@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ecrsweep.core import journal
 from ecrsweep.core.decisions import Action
+from ecrsweep.core.document import SavedPlan
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.images import Image
 from ecrsweep.core.journal import KeptManifest, Touched
@@ -26,13 +27,23 @@ class Record:
     """What a run writes down, and where."""
 
     def __init__(
-        self, clock: Clock, to: Journal | None = None, edges: EdgeStore | None = None, *, manifests: bool = True
+        self,
+        clock: Clock,
+        to: Journal | None = None,
+        edges: EdgeStore | None = None,
+        *,
+        manifests: bool = True,
+        still_ours: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` tells seconds since the epoch. `manifests` False: what is deleted cannot be pushed back from the journal."""
+        """`clock` tells seconds since the epoch. `manifests` False: what is deleted cannot be pushed back from the journal.
+
+        `still_ours` is asked before every call: it raises `StateFailure` where another run has taken over.
+        """
         self._clock = clock
         self._to = to
         self._edges = edges
         self._manifests = manifests
+        self._still_ours = still_ours
         self._calls = 0
         self._room = MOST_MANIFEST_BYTES
 
@@ -41,17 +52,36 @@ class Record:
         """Where the journal is; None where none is written."""
         return None if self._to is None else self._to.location
 
-    def begin(self, run: str, account: str, tool_version: str, plan: str | None) -> None:
-        """The first line. Raises `StateFailure`."""
-        self._write(journal.begun(run, account, tool_version, self._clock(), plan))
+    def begin(self, run: str, account: str, tool_version: str, plan: SavedPlan) -> None:
+        """The first lines. Raises `StateFailure`."""
+        self._write(*journal.begun(run, account, tool_version, self._clock(), plan))
+
+    def resume(self, run: str, calls: int) -> None:
+        """Go on behind what stands in the journal, which tells of this many calls. Raises `StateFailure`."""
+        self._calls = calls
+        self._write(journal.resumed(run, self._clock()))
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
 
     def calling(
-        self, action: Action, repository: Repository, asked: Sequence[Touched], call: Callable[[], Sequence[Deletion]]
+        self,
+        action: Action,
+        repository: Repository,
+        asked: Sequence[Touched],
+        checked_at: float,
+        call: Callable[[], Sequence[Deletion]],
     ) -> Sequence[Deletion]:
-        """The answers of a changing call, with a line before and after it. Raises what `call` raises, and `StateFailure`."""
+        """The answers of a changing call, with a line before and after it; `checked_at` is when its images were looked at last.
+
+        Raises what `call` raises, and `StateFailure`.
+        """
+        self._still_ours()
         self._calls += 1
         number = self._calls
-        self._write(journal.asking(number, action, repository, asked, self._clock()))
+        now = self._clock()
+        self._write(journal.asking(number, action, repository, asked, now, window=now - checked_at))
         try:
             answers = call()
         except AwsFailure as failure:
@@ -90,6 +120,6 @@ class Record:
         """The last line. Raises `StateFailure`."""
         self._write(journal.ended(summary, self._clock(), interrupted=interrupted))
 
-    def _write(self, event: Mapping[str, Any]) -> None:
+    def _write(self, *events: Mapping[str, Any]) -> None:
         if self._to is not None:
-            self._to.write(event)
+            self._to.write(*events)

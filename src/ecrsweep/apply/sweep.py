@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from ecrsweep.apply.record import Record
-from ecrsweep.apply.tally import Tally
+from ecrsweep.apply.tally import Before, Tally
 from ecrsweep.core.decisions import GOING, Action, Decision
 from ecrsweep.core.document import PlannedImage, planned
 from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing
@@ -28,6 +28,9 @@ BATCH: Final = 100
 ARCHIVED_AT_ONCE: Final = 20
 """Images archived between two lines of the journal: each takes a call of its own."""
 
+FRESH: Final = 30.0
+"""Seconds for which a look at the whole repository counts: then it is looked at again, for new indexes and referrers."""
+
 _OUT_OF_THE_WAY: Final = frozenset({Outcome.DELETED, Outcome.ARCHIVED, Outcome.ALREADY_GONE, Outcome.SPARED})
 _TOLD_BY_CALLS: Final = frozenset({Outcome.DELETED, Outcome.ARCHIVED, Outcome.UNTAGGED, Outcome.REFUSED})
 
@@ -39,14 +42,23 @@ class Sweep:
     """What was planned of a repository, and the way to carry it out."""
 
     def __init__(
-        self, store: ImageStore, decide: Decide, repository: Repository, images: Sequence[PlannedImage], record: Record
+        self,
+        store: ImageStore,
+        decide: Decide,
+        repository: Repository,
+        images: Sequence[PlannedImage],
+        *,
+        record: Record,
+        before: Before,
     ) -> None:
-        """`decide` is the judgement of now."""
+        """`decide` is the judgement of now; `before` is what an earlier part of the run has done here."""
         self._store = store
         self._decide = decide
         self._repository = repository
         self._record = record
-        self._tally = Tally(images)
+        self._tally = Tally(images, before)
+        self._looked_at = self._checked_at = 0.0
+        self._edges_kept: set[str] = set()
 
     @property
     def described(self) -> str:
@@ -63,36 +75,55 @@ class Sweep:
 
     def work(self, stop: Stop) -> None:
         """Check, then change. Raises `CredentialsFailure` where nothing further can succeed, and `StateFailure`."""
-        try:
-            inventory = self._store.inventory(self._repository.name)
-        except Missing:
-            self._tally.mark(self._tally.planned, Outcome.ALREADY_GONE, message="the repository is gone")
+        graph = self._look()
+        if graph is None:
             return
-        except CredentialsFailure:
-            raise
-        except AwsFailure as failure:
-            self._tally.mark(self._tally.planned, Outcome.HELD, "coverage_gap", str(failure))
-            return
-        graph = build_graph(inventory.images, inventory.edges)
-        self._compare({decision.image.digest: decision for decision in self._decide(inventory).decisions})
-        self._spare_neighbours(graph)
         self._untag(stop)
-        self._keep_edges(inventory)
         for action, size in ((Action.ARCHIVE, ARCHIVED_AT_ONCE), (Action.DELETE, BATCH)):
-            going = self._open(action)
-            for wave in levels(going, lambda d: (*graph.parents_of(d), *graph.subjects_of(d)), graph.parents_of):
+            for wave in levels(self._open(action), graph.above, graph.parents_of):
                 for start in range(0, len(wave), size):
                     if stop():
                         return
+                    if self._record.now() - self._looked_at > FRESH:
+                        graph = self._look()
+                    if graph is None:
+                        return
                     self._batch(graph, action, wave[start : start + size])
+
+    def _look(self) -> Graph | None:
+        """The repository as it is now, and what of the plan is spared for that; None where it cannot be looked at.
+
+        A manifest has no way to tell what contains it or refers to it: that takes a look at all of them.
+        """
+        self._looked_at = self._record.now()
+        try:
+            inventory = self._store.inventory(self._repository.name)
+        except Missing:
+            self._tally.mark(self._tally.open(), Outcome.ALREADY_GONE, message="the repository is gone")
+            return None
+        except CredentialsFailure:
+            raise
+        except AwsFailure as failure:
+            self._tally.mark(self._tally.open(), Outcome.HELD, "coverage_gap", str(failure))
+            return None
+        graph = build_graph(inventory.images, inventory.edges)
+        self._compare({decision.image.digest: decision for decision in self._decide(inventory).decisions})
+        self._spare_neighbours(graph)
+        self._keep_edges(inventory)
+        return graph
 
     def _open(self, *actions: Action) -> list[str]:
         return [digest for digest in self._tally.open() if self._tally.planned[digest].action in actions]
 
     def _compare(self, now: Mapping[str, Decision]) -> None:
         """Spare what the evidence of now keeps or holds, and what is not as it was planned."""
-        for digest, image in self._tally.planned.items():
-            decision = now.get(digest)
+        for digest in self._tally.open():
+            image, decision = self._tally.planned[digest], now.get(digest)
+            if digest in self._tally.asked:
+                done = _done(image.action, image, None if decision is None else decision.image)
+                if done is not None:
+                    self._tally.mark([digest], done, message="the answer was lost; it was carried out")
+                    continue
             if decision is None:
                 self._tally.mark([digest], Outcome.ALREADY_GONE)
             elif decision.action is Action.HOLD:
@@ -143,7 +174,8 @@ class Sweep:
 
     def _keep_edges(self, inventory: Inventory) -> None:
         """What is archived cannot be read: what it contains is kept first."""
-        going = set(self._open(Action.ARCHIVE))
+        going = set(self._open(Action.ARCHIVE)) - self._edges_kept
+        self._edges_kept |= going
         self._record.keep_edges(
             {
                 image.digest: Contents(image.media_type or "", inventory.edges.get(image.digest, ()))
@@ -258,7 +290,7 @@ class Sweep:
         """The answers of a changing call; None where it failed as a whole, and what became of its images is found out."""
         self._tally.in_flight = frozenset(digests)
         try:
-            return self._record.calling(action, self._repository, asked, call)
+            return self._record.calling(action, self._repository, asked, self._checked_at, call)
         except AwsFailure as failure:
             self._find_out(action, digests, failure)
             if isinstance(failure, CredentialsFailure):
@@ -267,6 +299,7 @@ class Sweep:
 
     def _described(self, digests: Sequence[str]) -> dict[str, Image]:
         """These images as they are now; those that cannot be looked at, or are gone, have a result then."""
+        self._checked_at = self._record.now()
         try:
             found = self._store.describe(self._repository.name, digests)
         except AwsFailure as failure:

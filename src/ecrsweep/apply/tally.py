@@ -1,18 +1,36 @@
 """What became of each image of a repository so far: read at any moment, from another thread too."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
 
 from ecrsweep.core.document import PlannedImage
 from ecrsweep.core.outcomes import Outcome, Result
 
 
+class Before(msgspec.Struct, frozen=True):
+    """What an earlier part of a run has done in a repository, by digest, and what it asked for without reading the answer."""
+
+    done: Mapping[str, Outcome] = {}
+    asked: frozenset[str] = frozenset()
+
+
+NOTHING: Final = Before()
+
+
 class Tally:
     """The images that were planned, and their results as they come."""
 
-    def __init__(self, images: Iterable[PlannedImage]) -> None:
-        """Nothing has come of any."""
+    def __init__(self, images: Iterable[PlannedImage], before: Before = NOTHING) -> None:
+        """`before` is what an earlier part of the run has done."""
         self.planned = {image.digest: image for image in images}
         self.done: dict[str, Result] = {}
+        self.asked = before.asked
+        """The images whose change was asked for by an earlier part of the run, and nobody knows what came of it."""
+        for digest, outcome in before.done.items():
+            if digest in self.planned:
+                self.mark([digest], outcome)
         self.in_flight: frozenset[str] = frozenset()
         """The images of the call that is under way."""
 

@@ -16,7 +16,7 @@ import msgspec
 from ecrsweep.aws.cache import ManifestCache, OwnRead
 from ecrsweep.aws.decoding import image_of
 from ecrsweep.aws.errors import code_of
-from ecrsweep.core.errors import AwsFailure, BadInput, Malformed, Missing
+from ecrsweep.core.errors import AwsFailure, BadInput, LayersGone, Malformed, Missing, PartsGone, TagTaken
 from ecrsweep.core.images import (
     IMAGE_TYPES,
     INDEX_TYPES,
@@ -34,6 +34,9 @@ from ecrsweep.core.names import Registry, Repository
 from ecrsweep.ports import Deletion, Manifest, Place
 
 READ_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories")
+NAMED_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages")
+"""What reading needs where the repository is known."""
+
 OWNERS_ACTIONS: Final = ("tag:GetResources",)
 DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
 ARCHIVE_ACTIONS: Final = ("ecr:UpdateImageStorageClass",)
@@ -124,6 +127,17 @@ class EcrStore:
             found |= _images(self._described(name, digests[start : start + BATCH]))
         return self._without_own_reads(Repository(self.registry, name), found)[0]
 
+    def tagged(self, name: str, tag: str) -> Image | None:
+        """The image that a tag names now, whatever its state (DescribeImages); None where it names none. Raises `AwsFailure`."""
+        try:
+            answer = self._place.call(
+                "ecr", "describe_images", **self._named(name), imageIds=[{"imageTag": tag}], filter=_ANY
+            )
+        except Missing:
+            return None
+        found = self._without_own_reads(Repository(self.registry, name), _images(answer["imageDetails"]))[0]
+        return next(iter(found.values()), None)
+
     def delete(self, name: str, digests: Sequence[str]) -> Sequence[Deletion]:
         """Delete at most 100 images by digest (BatchDeleteImage): one answer an image, whatever AWS left unsaid.
 
@@ -165,7 +179,10 @@ class EcrStore:
         return _Reading(self._place, self._cache, Repository(self.registry, name)).manifests(images)
 
     def push(self, name: str, manifest: Manifest, tag: str | None) -> None:
-        """Push a manifest back (PutImage). One that is there already is no failure. Raises `Missing` where its layers are gone."""
+        """Push a manifest back (PutImage). One that is there already is no failure.
+
+        Raises `LayersGone`, `PartsGone`, `TagTaken` and other `AwsFailure`.
+        """
         named = {"imageTag": tag} if tag is not None else {}
         kind = {"imageManifestMediaType": manifest.media_type} if manifest.media_type else {}
         try:
@@ -174,7 +191,10 @@ class EcrStore:
                 **named, **kind,
             )  # fmt: skip
         except AwsFailure as failure:
-            if code_of(failure) != "ImageAlreadyExistsException":
+            code = code_of(failure)
+            if code in _NOT_PUSHED:
+                raise _NOT_PUSHED[code](str(failure), action=failure.action) from failure.__cause__
+            if code != "ImageAlreadyExistsException":
                 raise
 
     def owners_tags(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -378,6 +398,11 @@ class _Answer(msgspec.Struct):
 
 
 _ANY: Final = {"imageStatus": "ANY"}
+_NOT_PUSHED: Final[Mapping[str, type[AwsFailure]]] = {
+    "LayersNotFoundException": LayersGone,
+    "ReferencedImagesNotFoundException": PartsGone,
+    "ImageTagAlreadyExistsException": TagTaken,
+}
 
 
 def _ids(digests: Iterable[str]) -> list[dict[str, str]]:

@@ -10,8 +10,8 @@ from typing import Final, TextIO
 from rich.console import Console
 
 from ecrsweep._version import __version__
-from ecrsweep.app import Request, apply
-from ecrsweep.aws.session import AwsWorld
+from ecrsweep.app import Request, begin_apply
+from ecrsweep.aws.session import AwsPlace, AwsWorld
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import (
     WHO_PULLS,
@@ -20,6 +20,7 @@ from ecrsweep.cli.running import (
     end,
     memory_of,
     pass_through,
+    plan_table,
     prepared,
     require_matches,
     say_what_is_lacking,
@@ -40,14 +41,13 @@ from ecrsweep.reports.json import (
 from ecrsweep.reports.savings import planned_bytes
 from ecrsweep.reports.table import (
     ApplyTable,
-    PlanTable,
     console,
 )
 from ecrsweep.reports.words import counted, printable
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
-from ecrsweep.wiring.journals import begin_record
+from ecrsweep.wiring.journals import Resumed, read_resumed, recording
 from ecrsweep.wiring.memory import Memory
-from ecrsweep.wiring.prepare import reopen
+from ecrsweep.wiring.prepare import open_session, reopen
 
 
 def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
@@ -57,12 +57,18 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         raise BadInput(
             "apply asks before it changes anything, and there is no terminal to ask on: add --yes to go ahead without"
         )
-    if file is None:
+    resumed = _taken_up(file, flags)
+    if resumed is not None:
+        saved = resumed.plan
+        world, request = _reopened(saved, flags, typed, voice)
+        memory = memory_of(world, request)
+        status, goes_on = Exit.DONE, True
+    elif file is None:
         world, request = prepared(flags)
         memory = memory_of(world, request)
         saved, status, goes_on = _planned_now(world, request, memory, flags, voice)
     else:
-        world, request, saved = _read_saved(file, flags, typed)
+        world, request, saved = _read_saved(file, flags, typed, voice)
         memory = memory_of(world, request)
         _say_what_the_plan_reads(saved, voice)
         goes_on = saved.verdict is None or request.scope.override_limits
@@ -77,10 +83,15 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         return status
     with voice.working("Asking again what is in use"):
         run = begin(world, request, memory, voice)
-    record = begin_record(world, memory, saved, journal=flags["journal"], manifests=flags["manifests"])
-    with stopping() as stopped:
+    begun = recording(
+        world, memory, saved, journal=flags["journal"], manifests=flags["manifests"], resumed=resumed
+    )  # fmt: skip
+    with begun as record, stopping() as stopped:
+        before = None if resumed is None else resumed.before
+        carrying = begin_apply(world, saved, run, say=voice.say, record=record, before=before)
         with voice.working("Changing"):
-            result = apply(world, saved, run, stop=stopped.is_set, say=voice.say, record=record)
+            carrying.work(stopped.is_set)
+        result = carrying.result()
         _show_result(result, flags)
     statuses = list(apply_statuses(result))
     memory.note(run, request, statuses)
@@ -123,7 +134,7 @@ def _planned_now(
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = begin(world, request, memory, voice)
-        table = PlanTable(shown, verbose=flags["verbose"])
+        table = plan_table(shown, flags, request)
         going = _Going()
         pass_through(run, [table, going], voice)
     footer = end(run, [table])
@@ -143,25 +154,50 @@ def _planned_now(
     return saved, gravest(statuses), True
 
 
-def _read_saved(file: str, flags: Flags, typed: set[str]) -> tuple[AwsWorld, Request, SavedPlan]:
+def _taken_up(file: str | None, flags: Flags) -> Resumed | None:
+    """The run that `--resume` names; None where it is not given."""
+    location = flags["resume"]
+    if location is None:
+        return None
+    if file is not None or flags["journal"] is not None:
+        raise BadInput(
+            "--resume goes on with the plan and the journal of the run: neither FILE nor --journal has a place beside it"
+        )
+    place = None
+    if location.startswith("s3://"):
+        session = open_session(settings_of(flags), dict(os.environ))
+        place = AwsPlace(session, session.home_region)
+    return read_resumed(place, location)
+
+
+def _read_saved(file: str, flags: Flags, typed: set[str], voice: Voice) -> tuple[AwsWorld, Request, SavedPlan]:
     """The saved plan, with the world and the request that it was made for."""
-    extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
-    if extra:
-        raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
     try:
         with Path(file).open("rb") as lines:
             saved = read_plan(lines, time.time())
     except OSError as error:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
-    return (*reopen(saved, settings_of(flags), dict(os.environ)), saved)
+    return (*_reopened(saved, flags, typed, voice), saved)
+
+
+def _reopened(saved: SavedPlan, flags: Flags, typed: set[str], voice: Voice) -> tuple[AwsWorld, Request]:
+    """The world and the request that a plan was made for."""
+    extra = sorted("--" + name.replace("_", "-") for name in typed & _OF_THE_PLAN)
+    if extra:
+        raise BadInput(f"A saved plan has its own scope and rules: {', '.join(extra)} cannot be given with it")
+    settings = settings_of(flags)
+    if settings.policies is not None and settings.policies != saved.header.policies:
+        voice.warn(f"The plan has its own policies: those of {flags['config'].name}, which are others, do not count.")
+    return reopen(saved, settings, dict(os.environ))
 
 
 def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
     """A plan comes from others: what it makes this machine read is told before it is done."""
     scope = saved.header.scope
     exports = [option for option in scope.source_options if option.startswith(f"{WHO_PULLS}.export=")]
-    if scope.uses_files or exports:
-        voice.warn(printable(f"Read again, because the plan rests on it: {', '.join((*scope.uses_files, *exports))}"))
+    again = (*scope.uses_files, *exports, *scope.hold_files)
+    if again:
+        voice.warn(printable(f"Read again, because the plan rests on it: {', '.join(again)}"))
     for command in scope.uses_commands:
         voice.warn(printable(f"The plan rests on a command, which runs only if it is given again: {command}"))
 

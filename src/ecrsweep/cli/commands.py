@@ -21,7 +21,24 @@ def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return decorate
 
 
-_session = _all_of(
+def _configured(context: click.Context, _: click.Parameter, path: str | None) -> Any:  # noqa: ANN401 - a Configuration: its module takes its time
+    """Read the configuration before the other flags are looked at: what it says stands in the place of their defaults."""
+    if path is None or context.resilient_parsing:
+        return None
+    from ecrsweep.wiring.given import configuration_from  # noqa: PLC0415 - boto3 takes its time
+
+    configuration = configuration_from(path)
+    for warning in configuration.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    context.default_map = dict(configuration.settings)
+    return configuration
+
+
+_config = click.option(
+    "--config", envvar="ECRSWEEP_CONFIG", metavar="FILE", is_eager=True, callback=_configured,
+    help="A configuration in YAML; flags come before what it says. See: ecrsweep init.",
+)  # fmt: skip
+_account = _all_of(
     click.option("--profile", help="Profile of the AWS configuration to use."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable, or 'all'."),
     click.option("--endpoint-url", metavar="URL", help="Send all requests here instead of to AWS."),
@@ -30,6 +47,7 @@ _session = _all_of(
     click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True),
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
 )
+_session = _all_of(_config, _account)
 _evidence = _all_of(
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
                  help="Ask only here what is in use; repeatable. Default: all enabled regions."),
@@ -69,6 +87,8 @@ _retention = _all_of(
     click.option("--trial-for", metavar="DURATION", default="30d", show_default=True, help="How long a trial takes."),
     click.option("--delete-after-archived", metavar="DURATION",
                  help="Delete what has been in the archive for this time. Default: never."),
+    click.option("--hold-file", "hold_files", multiple=True, metavar="FILE",
+                 help="Images that their owners hold; a path or s3://...; repeatable."),
 )  # fmt: skip
 _limits = _all_of(
     click.option("--max-fraction", type=float, metavar="F",
@@ -83,7 +103,8 @@ _true_bytes = _all_of(
     click.option("--prices", metavar="FILE", help="Value the bytes at these prices. Default: list prices that come along."),
 )  # fmt: skip
 _permissions = _all_of(
-    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "guard", "guard-preview"]), default="plan",
+    _config,
+    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "restore", "guard", "guard-preview"]), default="plan",
                  show_default=True, help="What the identity shall be able to do."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable. Default: any."),
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
@@ -115,6 +136,7 @@ def root() -> None:
 @_limits
 @_output
 @click.option("--save", metavar="FILE", help="Keep the plan for 'ecrsweep apply FILE'.")
+@click.option("--diff", metavar="FILE", help="Show what changed since the plan in this file.")
 @click.option(
     "--policy-at",
     metavar="DATE",
@@ -140,6 +162,8 @@ def plan(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--journal", metavar="FILE|s3://BUCKET/KEY",
               help="Write down here what is really done. Default: beside the ledger.")  # fmt: skip
+@click.option("--resume", metavar="JOURNAL",
+              help="Go on with a run that was interrupted, from its journal: a file or s3:// address.")  # fmt: skip
 @click.option("--manifests/--no-manifests", default=True,
               help="Whether the journal keeps the manifests of what is deleted, so that it can be pushed back for a while.")  # fmt: skip
 @click.pass_context
@@ -173,6 +197,24 @@ def uses(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     from ecrsweep.cli.uses import run_uses  # noqa: PLC0415 - boto3 takes its time
 
     return run_uses(flags)
+
+
+@root.group()
+def journal() -> None:
+    """What runs did."""
+
+
+@journal.command("show")
+@click.argument("location", metavar="FILE|s3://BUCKET/KEY")
+@click.option("--profile", help="Profile of the AWS configuration to use, for a bucket.")
+@click.option("--endpoint-url", metavar="URL", help="Send requests to the bucket here instead of to AWS.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True)
+def journal_show(location: str, **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Sum up the journal of an apply. Exits with 4 where its run did not come to its end."""
+    from ecrsweep.cli.journal import run_journal_show  # noqa: PLC0415 - boto3 takes its time
+
+    return run_journal_show(location, flags)
 
 
 @root.command()
@@ -218,6 +260,36 @@ def simulate(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     return run_simulate(flags)
 
 
+@root.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@_session
+@click.option("--plan", metavar="FILE", help="Bring back what this saved plan archived, expired or not.")
+@click.option(
+    "--journal", metavar="FILE|s3://BUCKET/KEY", help="Bring back what this run archived, deleted or took tags off."
+)
+@click.option(
+    "--state",
+    envvar="ECRSWEEP_STATE",
+    metavar="FOLDER|s3://BUCKET/PREFIX",
+    help="Where it was noted what archived indexes contain. Default: a folder of this machine.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="Whether to wait until the images can be pulled, about 20 minutes."
+)
+@click.option("--timeout", default="40m", show_default=True, metavar="DURATION", help="How long to wait.")
+@_output
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def restore(images: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Bring archived images back: IMAGE with all that belongs to it, or what a plan or a run took away.
+
+    IMAGE is named as for explain. What was deleted comes back from the journal of the run while ECR still has its layers. A tag
+    that names another image by now is left alone.
+    """
+    from ecrsweep.cli.restore import run_restore  # noqa: PLC0415 - boto3 takes its time
+
+    return run_restore(images, flags)
+
+
 @root.command("iam-policy")
 @_permissions
 def iam_policy(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
@@ -260,6 +332,58 @@ def doctor(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
     from ecrsweep.cli.doctor import run_doctor  # noqa: PLC0415 - boto3 takes its time
 
     return run_doctor(flags)
+
+
+@root.command()
+@_account
+@click.option(
+    "--output-file",
+    default="ecrsweep.yaml",
+    show_default=True,
+    metavar="FILE",
+    help="Where to write it; - for standard output.",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def init(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Write a first configuration from what the registries hold, each policy with its reasons. Changes nothing in AWS."""
+    from ecrsweep.cli.init import run_init  # noqa: PLC0415 - boto3 takes its time
+
+    return run_init(flags)
+
+
+@root.command()
+@click.argument("what", type=click.Choice(["config", "holds", "plan", "uses"]))
+def schema(what: str) -> int:
+    """Print the JSON Schema of the configuration, of hold files, of a plan or of a uses file, for editors and programs."""
+    from ecrsweep.cli.schema import run_schema  # noqa: PLC0415 - msgspec and the sources take their time
+
+    return run_schema(what)
+
+
+@root.group()
+def policy() -> None:
+    """What the policies of a configuration mean elsewhere."""
+
+
+@policy.command("to-lifecycle")
+@_config
+@click.option("--policy", "name", metavar="NAME", help="The policy of this name.")
+@click.option("--repository", metavar="NAME", help="The policy that governs this repository.")
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    type=click.Choice(["grace", "pulled_within", "pushed_within"]),
+    help="Give this criterion up, so that AWS takes what it keeps; repeatable.",
+)
+def to_lifecycle(**flags: Any) -> int:  # noqa: ANN401 - what click gathers
+    """Print the nearest AWS lifecycle policy to a policy, and say what it cannot express. Asks AWS nothing.
+
+    AWS does not know what is in use: what ecrsweep would keep for that, AWS takes.
+    """
+    from ecrsweep.cli.translate import run_to_lifecycle  # noqa: PLC0415 - msgspec takes its time
+
+    return run_to_lifecycle(flags)
 
 
 @root.command()

@@ -14,7 +14,7 @@ from ecrsweep.wiring.exits import Exit
 
 _FLAGS: Final[dict[str, Any]] = {
     "regions": ("us-east-1", "eu-west-1"), "quiet": True, "verbose": False, "log_format": "text", "output": "table",
-    "save": None, "policy_at": None, "exit_code": False,
+    "save": None, "diff": None, "policy_at": None, "exit_code": False,
 }  # fmt: skip
 
 

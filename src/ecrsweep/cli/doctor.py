@@ -4,10 +4,8 @@ import os
 import sys
 from typing import Any
 
-import msgspec
-
+from ecrsweep.cli.running import settings_of
 from ecrsweep.cli.voice import Voice
-from ecrsweep.config import Settings
 from ecrsweep.reports.doctor import show_diagnosis
 from ecrsweep.reports.json import write_document
 from ecrsweep.reports.table import console
@@ -21,7 +19,7 @@ from ecrsweep.wiring.prepare import open_session, prepare
 def run_doctor(flags: dict[str, Any]) -> int:
     """`ecrsweep doctor`. Raises `CredentialsFailure` where there are no credentials: then there is nothing to examine."""
     voice = Voice(flags)
-    settings = msgspec.convert({name: flags[name] for name in Settings.__struct_fields__ if name in flags}, Settings)
+    settings = settings_of(flags)
     session = open_session(settings, os.environ)
     world, request = prepare(settings, os.environ, session)
     with voice.working("Examining"):

@@ -3,8 +3,9 @@
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
-from ecrsweep.app import PlanRun, unasked_census
+from ecrsweep.app import PlanRun, Request, unasked_census
 from ecrsweep.cli.running import (
     Flags,
     begin,
@@ -19,9 +20,12 @@ from ecrsweep.cli.running import (
 )
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import moment_of
-from ecrsweep.core.errors import BadInput
+from ecrsweep.core.difference import OldPlan
+from ecrsweep.core.errors import BadInput, PlanUnreadable
 from ecrsweep.reports import PlanReport
+from ecrsweep.reports.difference import DifferenceDocument, DifferenceTable
 from ecrsweep.reports.json import PlanLinesReport
+from ecrsweep.reports.table import console
 from ecrsweep.wiring.exits import gravest, plan_statuses
 from ecrsweep.wiring.files import written_whole
 
@@ -34,8 +38,9 @@ def run_plan(flags: Flags) -> int:
     world, request = prepared(flags)
     memory = memory_of(world, request)
     say_what_reading_costs(request, flags, voice)
+    old = _old_plan(flags["diff"])
     with ExitStack() as stack:
-        reports: list[PlanReport] = [plan_report(flags)]
+        reports = _reports(flags, request, old)
         if flags["save"]:
             reports.append(PlanLinesReport(stack.enter_context(written_whole(flags["save"]))))
         with voice.working("Reading what is in use"):
@@ -53,17 +58,42 @@ def run_plan(flags: Flags) -> int:
     return gravest(statuses)
 
 
+def _old_plan(file: str | None) -> OldPlan | None:
+    """The plan that `--diff` names. It is read first, so that `--save` may take its place."""
+    if file is None:
+        return None
+    try:
+        with Path(file).open("rb") as lines:
+            return OldPlan(lines)
+    except OSError as error:
+        raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
+
+
+def _reports(flags: Flags, request: Request, old: OldPlan | None) -> list[PlanReport]:
+    """What shows the plan on stdout: with `--diff` its table and what changed, or in JSON what changed alone."""
+    if old is None:
+        return [plan_report(flags, request)]
+    if flags["output"] != "table":
+        return [DifferenceDocument(sys.stdout.buffer, old, lines=flags["output"] == "jsonl")]
+    return [
+        plan_report(flags, request),
+        DifferenceTable(console(sys.stdout, flags["color"]), old, verbose=flags["verbose"]),
+    ]
+
+
 def _run_plan_of_the_past(flags: Flags) -> int:
     """`ecrsweep plan --policy-at`: nobody is asked what is in use now, and nothing is written down."""
     if flags["save"]:
         raise BadInput("--policy-at shows what would have been decided in the past: it cannot be saved for apply")
+    if flags["diff"]:
+        raise BadInput("--policy-at shows what would have been decided in the past: --diff has no place beside it")
     now = time.time()
     moment = moment_of(flags["policy_at"], now)
     voice = Voice(flags)
     world, request = prepared(flags)
     census = unasked_census(world, request, memory_of(world, request).recall(), "left out by --policy-at")
     run = PlanRun(world, request, census, now, policy_at=moment)
-    report = plan_report(flags)
+    report = plan_report(flags, request)
     with voice.working("Reading what the repositories hold"):
         pass_through(run, [report], voice)
     footer = end(run, [report])

@@ -3,21 +3,24 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import click
 import msgspec
+from rich.console import Console
 
 from ecrsweep.app import PlanRun, Reading, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.voice import Voice
-from ecrsweep.config import Settings
+from ecrsweep.config import OF_ONE_POLICY, Configuration, Settings
 from ecrsweep.core.document import (
     Footer,
     Scope,
 )
-from ecrsweep.core.errors import NotFound
+from ecrsweep.core.errors import BadInput, NotFound
 from ecrsweep.core.outcomes import ApplyResult
+from ecrsweep.core.policy import Otherwise
 from ecrsweep.core.uses import Coverage
 from ecrsweep.reports import PlanReport
 from ecrsweep.reports.json import (
@@ -32,6 +35,7 @@ from ecrsweep.reports.words import counted
 from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import prepare
+from ecrsweep.wiring.prices import list_prices
 
 Flags = dict[str, Any]
 
@@ -41,10 +45,27 @@ WHO_PULLS: Final = "cloudtrail"
 
 
 def settings_of(flags: Flags) -> Settings:
-    """What the flags say about the run itself; those of display are left out."""
-    return msgspec.convert(
-        {name: flags[name] for name in Settings.__struct_fields__ if name in flags}, Settings, strict=False
-    )
+    """What the flags say about the run itself, over what the configuration says; those of display are left out.
+
+    Raises `BadInput` where both have rules for what is kept: a flag would speak for all policies, or for none.
+    """
+    configuration: Configuration | None = flags.get("config")
+    said = {} if configuration is None else dict(configuration.settings)
+    if configuration is not None and configuration.policies is not None:
+        rules = sorted("--" + name.replace("_", "-") for name in typed(OF_ONE_POLICY & flags.keys()))
+        if rules:
+            raise BadInput(
+                f"{configuration.name} has policies, so {', '.join(rules)} would not say for which: change the policy in the file"
+            )
+    flagged = {name: flags[name] for name in Settings.__struct_fields__ if name in flags}
+    return msgspec.convert(said | flagged, Settings, strict=False)
+
+
+def typed(names: Iterable[str]) -> set[str]:
+    """Those of these flags that stand on the command line."""
+    context = click.get_current_context(silent=True)
+    source = click.core.ParameterSource.COMMANDLINE
+    return set() if context is None else {name for name in names if context.get_parameter_source(name) is source}
 
 
 def prepared(flags: Flags, session: AwsSession | None = None) -> tuple[AwsWorld, Request]:
@@ -72,7 +93,7 @@ def say_what_reading_costs(request: Request, flags: Flags, voice: Voice) -> None
         )
 
 
-def plan_report(flags: Flags) -> PlanReport:
+def plan_report(flags: Flags, request: Request) -> PlanReport:
     """The report of a plan on stdout that `--output` means."""
     match flags["output"]:
         case "json":
@@ -80,7 +101,14 @@ def plan_report(flags: Flags) -> PlanReport:
         case "jsonl":
             return PlanLinesReport(sys.stdout.buffer)
         case _:
-            return PlanTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"])
+            return plan_table(console(sys.stdout, flags["color"]), flags, request)
+
+
+def plan_table(out: Console, flags: Flags, request: Request) -> PlanTable:
+    """The table of a plan; it tells what archiving costs where a policy archives."""
+    archives = any(policy.otherwise in {Otherwise.ARCHIVE, Otherwise.TRIAL} for policy in request.policies)
+    prices = (request.prices or list_prices()) if archives else None
+    return PlanTable(out, verbose=flags["verbose"], prices=prices)
 
 
 def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> None:

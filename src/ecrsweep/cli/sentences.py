@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ecrsweep.core.errors import BadInput, BadName, CredentialsFailure, Denied, EcrsweepError, PlanExpired
+from ecrsweep.core.errors import BadInput, BadName, Busy, CredentialsFailure, Denied, EcrsweepError, PlanExpired
 from ecrsweep.wiring.exits import Exit
 
 
@@ -51,9 +51,9 @@ def hint(error: EcrsweepError) -> str:
 
 
 def _tell(error: EcrsweepError) -> int:
-    text = str(error) if str(error).endswith((".", "?")) else f"{error}."
+    text = str(error) if str(error).endswith((".", "?")) or "\n" in str(error) else f"{error}."
     print(f"Error: {text} {hint(error)}".rstrip(), file=sys.stderr)
-    if isinstance(error, PlanExpired):
+    if isinstance(error, PlanExpired | Busy):
         return Exit.HELD
     return Exit.USAGE if isinstance(error, BadInput | BadName) else Exit.ERROR
 

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from ecrsweep.app import unexplained_pulls
+from ecrsweep.app import Request, unexplained_pulls
 from ecrsweep.aws.session import AwsWorld
 from ecrsweep.cli.history import run_history
 from ecrsweep.cli.running import WHO_PULLS, Flags, begin, memory_of, prepared
@@ -46,7 +46,7 @@ def run_uses(flags: Flags) -> int:
             write_document(out, document)
     status = Exit.HELD if census.gaps else Exit.DONE
     if flags["unexplained"]:
-        status = _show_unexplained(world, census, flags, voice)
+        status = _show_unexplained(world, request, census, flags, voice)
     elif flags["output"] == "json":
         write_document(sys.stdout.buffer, document)
     elif flags["output"] == "jsonl":
@@ -67,9 +67,9 @@ def _asking_who_pulls(flags: Flags) -> Flags:
     return flags | {"with_sources": tuple(dict.fromkeys((*flags["with_sources"], WHO_PULLS)))}
 
 
-def _show_unexplained(world: AwsWorld, census: Census, flags: Flags, voice: Voice) -> Exit:
+def _show_unexplained(world: AwsWorld, request: Request, census: Census, flags: Flags, voice: Voice) -> Exit:
     with voice.working("Reading what the repositories hold"):
-        found, failures = unexplained_pulls(world, census)
+        found, failures = unexplained_pulls(world, census, request.scope.aliases)
     coverage = (*census.coverage, *failures)
     document = unexplained_document(found, coverage, world.account, time.time())
     if flags["output"] == "json":

@@ -6,7 +6,7 @@ docs/formats.md. Reading a plan trusts nothing in it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +45,9 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     override_limits: bool = False
     state: str | None = None
     """Where the ledger is, if the user said so: a folder or an s3:// address."""
+    aliases: dict[str, Registry] = {}
+    """Host names that the user says are registries."""
+    hold_files: tuple[str, ...] = ()
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -58,6 +61,13 @@ class Header(msgspec.Struct, frozen=True):
     holds: tuple[Hold, ...] = ()
     policy_at: float | None = None
     """The moment of the past for which it was decided, where it was one. Such a plan is never carried out."""
+
+    def require_current(self, now: float) -> None:
+        """Raise `PlanExpired` where the plan is older than it may be."""
+        if now > self.expires_at:
+            raise PlanExpired(
+                f"The plan expired at {rfc3339(self.expires_at)}: what it saw may no longer be true. Make a new one."
+            )
 
     def document(self) -> dict[str, Any]:
         """The header as JSON-able data; `policy_at` stands only where there is one."""
@@ -288,8 +298,19 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
 
     Raises `PlanUnreadable`, `PlanAltered` or `PlanExpired`: whatever cannot be checked is refused.
     """
-    content = hashlib.sha256()
     going: list[PlannedImage] = []
+    saved = read_rows(lines, lambda row: going.append(row) if row.action in CHANGING else None)
+    if now is not None:
+        saved.header.require_current(now)
+    return msgspec.structs.replace(saved, going=tuple(going))
+
+
+def read_rows(lines: Iterable[bytes], take: Callable[[PlannedImage], None]) -> SavedPlan:
+    """A plan whose every decision is handed to `take` as it comes, and which may have expired. `going` is left empty.
+
+    Raises `PlanUnreadable` or `PlanAltered`, perhaps after decisions were handed over.
+    """
+    content = hashlib.sha256()
     header: Header | None = None
     pending = b""
     count = 0
@@ -298,11 +319,9 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
         if pending:
             content.update(pending)
             if header is None:
-                header = _read_header(pending)
+                header = read_header(_json_object(pending, "The first line is not the header of a plan"))
             else:
-                row = _decoded(decode, pending, count)
-                if row.action in CHANGING:
-                    going.append(row)
+                take(_decoded(decode, pending, count))
         pending = line
         count += 1
     if header is None:
@@ -310,15 +329,11 @@ def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:
             "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
         )
     summary, verdict, figures = _read_footer(pending, content, count)
-    if now > header.expires_at:
-        raise PlanExpired(
-            f"The plan expired at {rfc3339(header.expires_at)}: what it saw may no longer be true. Make a new one."
-        )
-    return SavedPlan(header, tuple(going), summary, verdict, f"sha256:{content.hexdigest()}", figures)
+    return SavedPlan(header, (), summary, verdict, f"sha256:{content.hexdigest()}", figures)
 
 
-def _read_header(line: bytes) -> Header:
-    raw = _json_object(line, "The first line is not the header of a plan")
+def read_header(raw: Mapping[str, Any]) -> Header:
+    """The header that `Header.document` made. Raises `PlanUnreadable`."""
     if raw.get("format") != PLAN_FORMAT:
         raise PlanUnreadable(
             f"This is not a plan that this version can carry out: its format is {raw.get('format')!r}, not {PLAN_FORMAT!r}."

@@ -9,6 +9,7 @@ EcrsweepError
 │   ├── PlanExpired      older than it may be
 │   └── PlanForeign      of another account
 ├── JournalUnreadable    not a journal, damaged, or of a version this program does not know
+├── Busy                 another run is changing the same registry
 ├── NotFound             the image or repository that was asked for does not exist
 ├── Interrupted          the user or the system asked to stop
 ├── StateFailure         the folder or bucket of ledger and journals cannot be read or written
@@ -19,6 +20,9 @@ EcrsweepError
     ├── Throttled        refused for rate, retries included
     ├── Unreachable      no connection, no name, no answer in time
     ├── Missing          the resource does not exist (any more)
+    │   ├── LayersGone   the layers of a manifest are not in the repository
+    │   └── PartsGone    an image that a manifest contains is not in the repository
+    ├── TagTaken         an immutable tag names another image
     └── Malformed        an answer that is not what the service documents
 """
 
@@ -57,6 +61,10 @@ class PlanForeign(PlanError):
 
 class JournalUnreadable(EcrsweepError):
     """Not a journal, damaged, or of a version this program does not know."""
+
+
+class Busy(EcrsweepError):
+    """Another run is changing the same registry."""
 
 
 class NotFound(EcrsweepError):
@@ -104,6 +112,18 @@ class Unreachable(AwsFailure):
 
 class Missing(AwsFailure):
     """The resource does not exist (any more)."""
+
+
+class LayersGone(Missing):
+    """The layers of a manifest that is to be pushed are not in the repository (any more)."""
+
+
+class PartsGone(Missing):
+    """An image that a manifest to be pushed contains is not in the repository (any more)."""
+
+
+class TagTaken(AwsFailure):
+    """A tag that must not move names another image."""
 
 
 class Malformed(AwsFailure):

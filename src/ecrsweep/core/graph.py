@@ -52,6 +52,14 @@ class Graph(msgspec.Struct, frozen=True):
         """What this manifest says something about."""
         return self.subjects.get(digest, ())
 
+    def above(self, digest: str) -> Sequence[str]:
+        """What this manifest belongs to: the indexes that list it, and what it says something about."""
+        return (*self.parents_of(digest), *self.subjects_of(digest))
+
+    def under(self, digest: str) -> Sequence[str]:
+        """What goes and stays with this manifest: its children and its referrers."""
+        return (*self.children_of(digest), *self.referrers_of(digest))
+
     @property
     def down(self) -> tuple[Edges, Edges]:
         """The edges to what goes and stays with a manifest: its children and its referrers."""

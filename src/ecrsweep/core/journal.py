@@ -12,13 +12,18 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep.core.decisions import Action
-from ecrsweep.core.errors import JournalUnreadable
+from ecrsweep.core.document import PlannedImage, SavedPlan, read_header
+from ecrsweep.core.errors import JournalUnreadable, PlanUnreadable
 from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.plan import Summary
 from ecrsweep.core.times import rfc3339
 
 JOURNAL_FORMAT: Final = "ecrsweep.journal/1"
 
 Event = dict[str, Any]
+
+_ROWS: Final = 500
+"""Images of the plan in one line."""
 
 
 class KeptManifest(msgspec.Struct, frozen=True):
@@ -48,6 +53,8 @@ class Call(msgspec.Struct, frozen=True):
     asked: tuple[Touched, ...]
     answers: tuple[Touched, ...] | None = None
     error: str | None = None
+    window: float = 0.0
+    """Seconds between the last look at its images and the call."""
 
     @property
     def done(self) -> Iterator[Touched]:
@@ -64,9 +71,12 @@ class History(msgspec.Struct, frozen=True):
     calls: tuple[Call, ...]
     manifests: Mapping[Repository, Mapping[str, KeptManifest]]
     whole: bool
-    plan: str | None = None
+    plan: SavedPlan | None = None
+    """What was to be carried out; its expiry is not looked at."""
     outcomes: tuple[Mapping[str, Any], ...] = ()
     summary: Mapping[str, Any] | None = None
+    resumed: int = 0
+    """How many times the run was taken up again."""
 
     def only(self, action: Action) -> Iterator[tuple[Repository, Touched]]:
         """The images or tags for which an action was done, or may have been: those of calls without an answer too."""
@@ -84,12 +94,21 @@ def run_name(now: float, word: str = "") -> str:
     return f"{name}-{bare}" if bare else name
 
 
-def begun(run: str, account: str, tool_version: str, now: float, plan: str | None = None) -> Event:
-    """The first line. `plan` is the digest of the saved plan that is carried out."""
-    return {
-        "event": "begun", "format": JOURNAL_FORMAT, "run": run, "at": rfc3339(now), "account": account, "plan": plan,
-        "tool_version": tool_version,
+def begun(run: str, account: str, tool_version: str, now: float, plan: SavedPlan) -> Iterator[Event]:
+    """The first lines: who carries out which plan, so that it can be taken up again from here."""
+    yield {
+        "event": "begun", "format": JOURNAL_FORMAT, "run": run, "at": rfc3339(now), "account": account,
+        "tool_version": tool_version, "plan": plan.digest, "header": plan.header.document(),
+        "summary": msgspec.to_builtins(plan.summary), "override_limits": plan.header.scope.override_limits,
     }  # fmt: skip
+    rows = msgspec.to_builtins(plan.going)
+    for start in range(0, len(rows), _ROWS):
+        yield {"event": "planned", "images": rows[start : start + _ROWS]}
+
+
+def resumed(run: str, now: float) -> Event:
+    """Stands where a run that was interrupted is taken up again, by another."""
+    return {"event": "resumed", "run": run, "at": rfc3339(now)}
 
 
 def manifests_kept(repository: Repository, manifests: Iterable[KeptManifest], now: float) -> Event:
@@ -97,10 +116,13 @@ def manifests_kept(repository: Repository, manifests: Iterable[KeptManifest], no
     return _event("manifests", now, repository) | {"manifests": [msgspec.to_builtins(found) for found in manifests]}
 
 
-def asking(number: int, action: Action, repository: Repository, asked: Iterable[Touched], now: float) -> Event:
-    """Stands before a call. `number` tells it from the others of the run."""
+def asking(
+    number: int, action: Action, repository: Repository, asked: Iterable[Touched], now: float, *, window: float
+) -> Event:
+    """Stands before a call. `number` tells it from the others of the run; `window` are the seconds since its images were checked."""
     images = [_bare(touched) for touched in asked]
-    return _event("asking", now, repository) | {"call": number, "action": action.value, "images": images}
+    about = {"call": number, "action": action.value, "checked_seconds_ago": round(window, 3), "images": images}
+    return _event("asking", now, repository) | about
 
 
 def answered(number: int, answers: Iterable[Touched], request: str | None, now: float) -> Event:
@@ -132,59 +154,97 @@ def lines_of(events: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def read_journal(lines: Iterable[bytes]) -> History:
-    """What a journal says. The last line may be cut short; any other that cannot be read raises `JournalUnreadable`."""
+    """What a journal says. A line may be cut short only where a run died: at the end, or before it was taken up again.
+
+    Raises `JournalUnreadable` for what is no journal, or damaged.
+    """
     events, whole = _events(lines)
     if not events or events[0].get("format") != JOURNAL_FORMAT:
         raise JournalUnreadable(f"This is no journal of ecrsweep: it does not begin with the format {JOURNAL_FORMAT!r}")
-    calls: dict[int, Call] = {}
-    manifests: dict[Repository, dict[str, KeptManifest]] = {}
-    outcomes: list[Mapping[str, Any]] = []
-    first, last = events[0], events[-1]
+    reading = _Reading()
     for number, event in enumerate(events, start=1):
         try:
-            _take(event, calls, manifests, outcomes)
-        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            reading.take(event)
+        except (KeyError, TypeError, ValueError, PlanUnreadable, msgspec.ValidationError) as error:
             raise JournalUnreadable(f"Line {number} of the journal cannot be understood: {error!r}") from error
+    first, last = events[0], events[-1]
     summary = last.get("summary") if last.get("event") == "ended" else None
+    finished = summary is not None and not last.get("interrupted")
     return History(
-        str(first.get("run")), str(first.get("account")), str(first.get("at")), tuple(calls.values()), manifests,
-        whole and summary is not None, first.get("plan"), tuple(outcomes), summary,
-    )  # fmt: skip
+        run=str(first.get("run")),
+        account=str(first.get("account")),
+        began_at=str(first.get("at")),
+        calls=tuple(reading.calls.values()),
+        manifests=reading.manifests,
+        whole=whole and finished,
+        plan=reading.plan,
+        outcomes=tuple(reading.outcomes),
+        summary=summary,
+        resumed=reading.resumed,
+    )
 
 
-def _take(
-    event: Event,
-    calls: dict[int, Call],
-    manifests: dict[Repository, dict[str, KeptManifest]],
-    outcomes: list[Mapping[str, Any]],
-) -> None:
-    match event.get("event"):
-        case "manifests":
-            held = manifests.setdefault(_repository(event), {})
-            held |= {one.digest: one for one in msgspec.convert(event["manifests"], list[KeptManifest])}
-        case "asking":
-            asked = tuple(msgspec.convert(event["images"], list[Touched]))
-            calls[event["call"]] = Call(event["call"], Action(event["action"]), _repository(event), asked)
-        case "answered":
-            answers = tuple(msgspec.convert(event["results"], list[Touched]))
-            calls[event["call"]] = msgspec.structs.replace(calls[event["call"]], answers=answers)
-        case "failed":
-            calls[event["call"]] = msgspec.structs.replace(calls[event["call"]], error=str(event["error"]))
-        case "outcomes":
-            outcomes.extend(event["images"])
+class _Reading:
+    """What the lines have told so far."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, Call] = {}
+        self.manifests: dict[Repository, dict[str, KeptManifest]] = {}
+        self.outcomes: list[Mapping[str, Any]] = []
+        self.resumed = 0
+        self._begun: SavedPlan | None = None
+        self._rows: list[PlannedImage] = []
+
+    @property
+    def plan(self) -> SavedPlan | None:
+        return None if self._begun is None else msgspec.structs.replace(self._begun, going=tuple(self._rows))
+
+    def take(self, event: Event) -> None:
+        match event.get("event"):
+            case "begun":
+                summary = msgspec.convert(event["summary"], Summary)
+                self._begun = SavedPlan(read_header(event["header"]), (), summary, None, event.get("plan"))
+            case "planned":
+                self._rows += msgspec.convert(event["images"], list[PlannedImage])
+            case "resumed":
+                self.resumed += 1
+            case "manifests":
+                held = self.manifests.setdefault(_repository(event), {})
+                held |= {one.digest: one for one in msgspec.convert(event["manifests"], list[KeptManifest])}
+            case "asking":
+                asked = tuple(msgspec.convert(event["images"], list[Touched]))
+                window = float(event["checked_seconds_ago"])
+                action = Action(event["action"])
+                self.calls[event["call"]] = Call(event["call"], action, _repository(event), asked, window=window)
+            case "answered":
+                answers = tuple(msgspec.convert(event["results"], list[Touched]))
+                self.calls[event["call"]] = msgspec.structs.replace(self.calls[event["call"]], answers=answers)
+            case "failed":
+                self.calls[event["call"]] = msgspec.structs.replace(
+                    self.calls[event["call"]], error=str(event["error"])
+                )
+            case "outcomes":
+                self.outcomes.extend(event["images"])
 
 
 def _events(lines: Iterable[bytes]) -> tuple[list[Event], bool]:
-    """The lines as events, and whether the last one was whole."""
+    """The lines as events, and whether the last one was whole. Whoever takes a run up again begins a new line."""
     events: list[Event] = []
     broken: Exception | None = None
     for number, line in enumerate(lines, start=1):
-        if broken is not None:
-            raise JournalUnreadable(f"Line {number - 1} of the journal cannot be read: {broken}") from broken
+        if not line.strip():
+            continue
         try:
-            events.append(msgspec.json.decode(line, type=dict[str, Any]))
+            event = msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.MsgspecError as error:
+            if broken is not None:
+                raise JournalUnreadable(f"Line {number} of the journal cannot be read: {error}") from error
             broken = error
+            continue
+        if broken is not None and event.get("event") != "resumed":
+            raise JournalUnreadable(f"Line {number - 1} of the journal cannot be read: {broken}") from broken
+        broken = None
+        events.append(event)
     return events, broken is None
 
 

@@ -6,7 +6,7 @@ twice and from anywhere. Where the lines are kept is not known here. The format 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -17,7 +17,14 @@ from ecrsweep.core.counts import Count
 from ecrsweep.core.decisions import Code, Reason
 from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Image
-from ecrsweep.core.names import AliasReference, EcrReference, Repository, UnreadableReference, parse_reference
+from ecrsweep.core.names import (
+    AliasReference,
+    EcrReference,
+    Registry,
+    Repository,
+    UnreadableReference,
+    parse_reference,
+)
 from ecrsweep.core.policy import DAY, format_duration
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.uses import Coverage, Matched, Sighting, Use, UseIndex
@@ -142,9 +149,11 @@ def _joined(one: Sighting, other: Sighting) -> Sighting:
     )
 
 
-def recent(sightings: Iterable[Sighting], within: float, now: float) -> UseIndex:
+def recent(
+    sightings: Iterable[Sighting], within: float, now: float, aliases: Mapping[str, Registry] | None = None
+) -> UseIndex:
     """What was seen within so many seconds before now. A time ahead of this clock is recent: one of two clocks is wrong."""
-    return UseIndex(one.as_use() for one in sightings if now - one.last_seen <= within)
+    return UseIndex((one.as_use() for one in sightings if now - one.last_seen <= within), aliases)
 
 
 def used_recently(index: UseIndex, repository: Repository, images: Iterable[Image], within: float) -> dict[str, Reason]:

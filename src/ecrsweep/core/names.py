@@ -168,6 +168,24 @@ def private_registry(host: str) -> Registry | None:
     return Registry(found["account"], found["region"]) if found["suffix"] in known else None
 
 
+def parse_registry(text: str) -> Registry:
+    """The registry that `ACCOUNT/REGION` names: the inverse of printing one. Raises `BadName`."""
+    account, _, region = text.partition("/")
+    if not re.fullmatch(r"[0-9]{12}", account) or not re.fullmatch(r"[a-z0-9-]+", region):
+        raise BadName(f'"{text[:200]}" is not a registry: accepted is ACCOUNT/REGION, such as 123456789012/eu-west-1')
+    return Registry(account, region)
+
+
+def alias_host(text: str) -> str:
+    """A host name that may be declared an alias of a registry, as references have it. Raises `BadName` for any other."""
+    host = text.strip().lower()
+    if _host_of(f"{host}/app")[0] != host:
+        raise BadName(f'"{text[:200]}" is not a host name: one has a dot or a port, or is localhost')
+    if private_registry(host) is not None or _is_public(host):
+        raise BadName(f'"{text[:200]}" says by itself which registry it is, so it cannot be an alias of another')
+    return host
+
+
 def _parse(text: str) -> Reference:
     bare = _without_scheme(text)
     if not bare or len(bare) > LONGEST_NAME:

@@ -17,13 +17,14 @@ from ecrsweep.core.errors import BadInput
 DAY: Final = 86_400.0
 HOUR: Final = 3_600.0
 LONGEST_DURATION: Final = 36_500 * DAY
+UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0}
+"""The units of durations, in seconds."""
+
 _DURATION: Final = re.compile(r"([0-9]+)([smhdw])")
 DURATIONS: Final = (
     "pushed_within", "pulled_within", "used_within", "untagged_for", "grace", "trial_for", "delete_after_archived",
 )  # fmt: skip
 """The fields of a policy that are times."""
-
-_UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0}
 
 
 class Otherwise(StrEnum):
@@ -171,14 +172,14 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise BadInput(f'"{text}" is not a duration: accepted are a whole number and a unit, such as 30d, 12h or 2w')
-    if len(found[1]) > 12 or int(found[1]) * _UNITS[found[2]] > LONGEST_DURATION:  # noqa: PLR2004 - no such number fits
+    if len(found[1]) > 12 or int(found[1]) * UNITS[found[2]] > LONGEST_DURATION:  # noqa: PLR2004 - no such number fits
         raise BadInput(f'"{text}" is longer than the longest duration accepted, 36500d')
-    return int(found[1]) * _UNITS[found[2]]
+    return int(found[1]) * UNITS[found[2]]
 
 
 def format_duration(seconds: float) -> str:
     """The shortest form that `parse_duration` reads back to the same number of whole seconds."""
-    for unit, length in _UNITS.items():
+    for unit, length in UNITS.items():
         if unit != "w" and seconds % length == 0:
             return f"{int(seconds // length)}{unit}"
     return f"{int(seconds)}s"

@@ -192,7 +192,8 @@ def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) ->
     elif tagged and policy.pulled_within and age <= policy.pulled_within:
         limit = format_duration(policy.pulled_within)
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)} and not pulled since, within {limit}")
-    if policy.pulled_within and image.activated_at is not None and now - image.activated_at <= policy.pulled_within:
+    back = None if image.activated_at is None else now - image.activated_at
+    if policy.pulled_within and back is not None and policy.grace < back <= policy.pulled_within:
         yield Reason(Code.PUSHED_RECENTLY, _restored(image, policy.pulled_within))
     if policy.pushed_within and age <= policy.pushed_within:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within {format_duration(policy.pushed_within)}")
@@ -219,9 +220,7 @@ def _flow_up(graph: Graph, own: _Reasons) -> None:
         if digest not in graph.attached and any(reason.code in _WEAK for reason in reasons)
     ]
 
-    edges = {
-        (digest, upper) for digest in reached(strong, *graph.up) for some in graph.up for upper in some.get(digest, ())
-    }
+    edges = {(digest, upper) for digest in reached(strong, *graph.up) for upper in graph.above(digest)}
     edges |= {(digest, upper) for digest in reached(weak, graph.parents) for upper in graph.parents_of(digest)}
     for digest, upper in edges:
         own[upper].append(Reason(Code.PARENT_OF_KEPT, digest))

@@ -4,13 +4,13 @@ A pull is explained where another use means the same image, an index that contai
 signature of: who runs an image by tag pulls the index, the image of its platform, and perhaps a signature.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ecrsweep.core.document import coverage_document
 from ecrsweep.core.graph import build_graph, reached
 from ecrsweep.core.images import Inventory
-from ecrsweep.core.names import EcrReference, Repository, parse_reference
+from ecrsweep.core.names import EcrReference, Registry, Repository, parse_reference
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.uses import Coverage, Pulls, Use, UseIndex
 
@@ -23,13 +23,15 @@ def repositories_pulled(uses: Iterable[Use]) -> list[Repository]:
     return sorted({found.repository for found in references if isinstance(found, EcrReference)})
 
 
-def unexplained(uses: Sequence[Use], inventories: Iterable[Inventory]) -> list[Use]:
+def unexplained(
+    uses: Sequence[Use], inventories: Iterable[Inventory], aliases: Mapping[str, Registry] | None = None
+) -> list[Use]:
     """The pulls among these uses that no other use explains, by what the repositories hold now.
 
     Where a repository is not at hand, or does not hold the image any more, only a use of the same name explains a pull.
     """
     others = [use for use in uses if use.pulls is None]
-    index = UseIndex(others)
+    index = UseIndex(others, aliases)
     explained: dict[Repository, tuple[set[str], dict[str, str]]] = {}
     for inventory in inventories:
         tags = {tag: image.digest for image in inventory.images for tag in image.tags}

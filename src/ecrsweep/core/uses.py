@@ -202,10 +202,16 @@ class _Name(msgspec.Struct):
 class UseIndex:
     """The uses of a census, arranged so that those of one repository are found without a scan."""
 
-    def __init__(self, uses: Iterable[Use]) -> None:
-        """Parse every distinct name once. Linear in the number of uses."""
+    def __init__(self, uses: Iterable[Use], aliases: Mapping[str, Registry] | None = None) -> None:
+        """Parse every distinct name once. Linear in the number of uses.
+
+        `aliases` are host names that the user says are registries: a name under one is a name in that registry.
+        """
+        self._aliases = aliases or {}
         self._by_repository: dict[Repository, list[_Name]] = defaultdict(list)
         self._by_alias_path: dict[str, list[_Name]] = defaultdict(list)
+        self._by_ending: dict[Repository, list[_Name]] = defaultdict(list)
+        self._under_alias: dict[str, list[Use]] = defaultdict(list)
         self._anywhere: dict[str, list[Use]] = defaultdict(list)
         self._in_region: dict[tuple[str, str], list[Use]] = defaultdict(list)
         self.unreadable: list[Use] = []
@@ -224,6 +230,8 @@ class UseIndex:
         match reference:
             case EcrReference():
                 self._by_repository[reference.repository].append(_name(reference, observed, None, group))
+            case AliasReference() if reference.host in self._aliases:
+                self._file_declared(reference, self._aliases[reference.host], observed, group)
             case AliasReference():
                 name = _name(reference, observed, reference.host, group)
                 for path in _endings(reference.path):
@@ -236,6 +244,21 @@ class UseIndex:
                     self._anywhere[digest] += group
             case ForeignReference():
                 self.foreign += len(group)
+
+    def _file_declared(
+        self, reference: AliasReference, registry: Registry, observed: str | None, group: list[Use]
+    ) -> None:
+        """A proxy may put a prefix before the name: the endings of a path still count in its registry, as possible uses.
+
+        It may also change names: a digest is the same image wherever it is.
+        """
+        whole, *endings = _endings(reference.path)
+        name = _name(reference, observed, None, group)
+        self._by_repository[Repository(registry, whole)].append(name)
+        for path in endings:
+            self._by_ending[Repository(registry, path)].append(_name(reference, observed, reference.host, group))
+        for digest in name.digests:
+            self._under_alias[digest] += group
 
     def match(self, repository: Repository, images: Iterable[Image]) -> Matched:
         """The uses that mean images of this repository. Linear in images plus names that name the repository."""
@@ -250,6 +273,10 @@ class UseIndex:
             moved += _moved(name, tags)
         for digest in self._anywhere.keys() & held.keys():
             matched.found[digest] += [_possible(use, "its host may be an alias") for use in self._anywhere[digest]]
+        for digest in self._under_alias.keys() & held.keys():
+            known = {match.use for match in matched.found.get(digest, ())}
+            others = (use for use in self._under_alias[digest] if use not in known)
+            matched.found[digest] += [_possible(use, "its alias may have other names") for use in others]
         region = repository.registry.region
         for digest in held:
             for use in self._in_region.get((region, digest), ()):
@@ -270,7 +297,11 @@ class UseIndex:
         return sorted(repository.name for repository in self._by_repository if repository.registry == registry)
 
     def _names_of(self, repository: Repository) -> list[_Name]:
-        return self._by_repository.get(repository, []) + self._by_alias_path.get(repository.name, [])
+        return [
+            *self._by_repository.get(repository, ()),
+            *self._by_alias_path.get(repository.name, ()),
+            *self._by_ending.get(repository, ()),
+        ]
 
 
 def _name(

@@ -7,6 +7,7 @@ from ecrsweep.memory.edges import EdgeBook
 from ecrsweep.memory.folder import Folder
 from ecrsweep.memory.holds import HoldBook
 from ecrsweep.memory.journal import FileJournal, StoredJournal, stored_lines
+from ecrsweep.memory.lease import Leases
 from ecrsweep.memory.ledger import Ledger
 
-__all__ = ["EdgeBook", "FileJournal", "Folder", "HoldBook", "Ledger", "StoredJournal", "stored_lines"]
+__all__ = ["EdgeBook", "FileJournal", "Folder", "HoldBook", "Leases", "Ledger", "StoredJournal", "stored_lines"]

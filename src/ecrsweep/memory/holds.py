@@ -32,10 +32,11 @@ class HoldBook:
         """Where they lie."""
         return f"{self._store.location}/{self._folder.rstrip('/')}"
 
-    def add(self, name: str, hold: Hold) -> None:
-        """Put a hold under a name of its own; the same again changes nothing. Raises `StateFailure`."""
+    def add(self, name: str, hold: Hold) -> bool:
+        """Put a hold under a name; False where one is there already, which stays as it is. Raises `StateFailure`."""
         document = {"format": HOLD_FORMAT, **hold.document()}
-        self._store.add(f"{self._folder}{name}.json", msgspec.json.format(msgspec.json.encode(document), indent=1))
+        content = msgspec.json.format(msgspec.json.encode(document), indent=1)
+        return self._store.replace(f"{self._folder}{name}.json", content, None)
 
     def recall(self) -> tuple[tuple[Hold, ...], tuple[Coverage, ...]]:
         """All holds, and what could not be read of them. Never raises `StateFailure`."""

@@ -32,6 +32,8 @@ class FileJournal:
             if self._open is None:
                 self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._open = self._file.open("ab")
+                if self._open.tell():  # a line that was cut short must not run into ours
+                    self._open.write(b"\n")
             self._open.write(lines_of(events))
             self._open.flush()
             os.fsync(self._open.fileno())
@@ -46,7 +48,7 @@ class StoredJournal:
         """Nothing is made yet. `folder` has no slash at its end."""
         self._store = store
         self._folder = folder
-        self._parts = 0
+        self._parts: int | None = None
 
     @property
     def location(self) -> str:
@@ -55,6 +57,8 @@ class StoredJournal:
 
     def write(self, *events: Mapping[str, Any]) -> None:
         """Keep these lines. Raises `StateFailure`."""
+        if self._parts is None:
+            self._parts = len(self._store.names(f"{self._folder}/"))
         self._parts += 1
         self._store.add(f"{self._folder}/{self._parts:06}.jsonl", lines_of(events))
 

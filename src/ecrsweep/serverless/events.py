@@ -68,7 +68,7 @@ def handler(event: Any, context: object) -> dict[str, Any]:  # noqa: ANN401, ARG
     place = AwsPlace(session, os.environ.get("AWS_REGION") or session.home_region)
     region = str(event["region"])
     sightings = merged(one for found in seen for one in _sightings(session, found, region))
-    ledger = open_ledger(place, _location(os.environ), _text(event, "account"))
+    ledger = open_ledger(place, location_of(os.environ), _text(event, "account"))
     ledger.add(sightings, name=f"event-{re.sub(r'[^A-Za-z0-9-]', '', _text(event, 'id'))}")
     log.info("%s: %d uses", event["detail-type"], len(sightings))
     return {"recorded": len(sightings), "location": ledger.location}
@@ -190,8 +190,8 @@ def _named_now(session: AwsSession, seen: Seen) -> str | None:
     return image.digest if image.pushed_at is not None and image.pushed_at <= seen.since else None
 
 
-def _location(environ: Mapping[str, str]) -> str:
-    """Where the ledger is. Raises `BadInput` where nobody said so: the disk of a function does not last."""
+def location_of(environ: Mapping[str, str]) -> str:
+    """Where ledger, holds and edges are. Raises `BadInput` where nobody said so: the disk of a function does not last."""
     bucket = environ.get(BUCKET_VARIABLE)
     location = check_state(environ.get(STATE_VARIABLE)) or (f"s3://{bucket}/{STATE_PREFIX}" if bucket else None)
     if location is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Final
 
-from ecrsweep.core.errors import EcrsweepError, PlanExpired
+from ecrsweep.core.errors import Busy, EcrsweepError, PlanExpired
 from ecrsweep.core.journal import run_name
 from ecrsweep.serverless.deadline import FOR_THE_LOG, Deadline, OutOfTime
 from ecrsweep.serverless.run import Run
@@ -59,7 +59,7 @@ def _commanded(event: Mapping[str, Any], deadline: Deadline, request: str | None
     except OutOfTime:
         status, stopped = Exit.LEFT_UNDONE, _TIME_LIMIT
     except EcrsweepError as error:
-        status, stopped = Exit.HELD if isinstance(error, PlanExpired) else Exit.ERROR, str(error)
+        status, stopped = Exit.HELD if isinstance(error, PlanExpired | Busy) else Exit.ERROR, str(error)
     except Exception as error:
         log.exception("This is a fault in ecrsweep itself. Please report it with these lines.")
         status, stopped = Exit.ERROR, f"a fault in ecrsweep itself: {type(error).__name__}: {error}"

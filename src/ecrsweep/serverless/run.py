@@ -17,16 +17,20 @@ from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
+from ecrsweep.aws.state import BucketState
+from ecrsweep.config import Settings
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, changing_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
+from ecrsweep.memory import Leases
 from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless.settings import Asked
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
+from ecrsweep.wiring.given import configuration_from
 from ecrsweep.wiring.grants import advice, lacking
-from ecrsweep.wiring.journals import begin_record
+from ecrsweep.wiring.journals import begin_record, leases_on
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import open_session, prepare, reopen
 
@@ -55,15 +59,17 @@ class Run:
         self._saved: SavedPlan | None = None
         self._plan_run: PlanRun | None = None
         self._carrying: Carrying | None = None
+        self._leases: Leases | None = None
         self._memory: Memory | None = None
         self._plan_address: str | None = asked.plan
         self._began = time.time()
 
     def work(self, stop: Stop) -> None:
         """Everything that is asked, until it is done or `stop` says so. Raises `EcrsweepError`."""
-        settings, environ = self._asked.settings, self._environ
+        environ = self._environ
         self._desk = self._opened_desk()
-        self._session = open_session(settings, environ, self.name)
+        self._session = open_session(self._asked.settings, environ, self.name)
+        settings = self._settings(self._session)
         if self._asked.plan:
             self._saved = self._read_plan(self._asked.plan)
             self._world, self._request = reopen(self._saved, settings, environ, self._session)
@@ -81,6 +87,15 @@ class Run:
         if self._saved is not None and self._asked.command == "apply" and not self._is_held_whole:
             self._apply(self._world, self._request, self._saved, stop)
         self._memory.write(log.warning)
+
+    def _settings(self, session: AwsSession) -> Settings:
+        """What event, environment and configuration say together."""
+        if self._asked.config is not None:
+            configuration = configuration_from(self._asked.config, lambda: _home(session, self._environ))
+            for warning in configuration.warnings:
+                log.warning("%s", warning)
+            self._asked = self._asked.over(configuration)
+        return self._asked.settings
 
     def close(self) -> None:
         """Let nothing more of this run reach AWS, but the report."""
@@ -132,6 +147,8 @@ class Run:
         if desk is None:
             return None
         address = desk.put(f"reports/{self.name}.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+        if self._leases is not None:
+            self._leases.release()
         try:
             if self._cache is not None:
                 self._cache.store()
@@ -199,8 +216,16 @@ class Run:
         again = self._begun(world, request)
         if self._plan_run is None:
             self._plan_run = again
-        self._carrying = begin_apply(world, saved, again, say=log.info, record=begin_record(world, self._memory, saved))
-        self._carrying.work(stop)
+        # Through the session that stays open: whatever ends the run, the next one shall not wait for it.
+        store = self._memory.store if self._desk is None else BucketState(self._desk, STATE_PREFIX)
+        self._leases = leases_on(store, world, saved)
+        self._leases.take()
+        try:
+            record = begin_record(world, self._memory, saved, self._leases)
+            self._carrying = begin_apply(world, saved, again, say=log.info, record=record)
+            self._carrying.work(stop)
+        finally:
+            self._leases.release()
         result = self._carrying.result()
         self.was_cut = result.interrupted and result.count(Outcome.NOT_TRIED) > 0
         self._note(again, request, apply_statuses(result))

@@ -118,11 +118,8 @@ def _parsed(body: object, stack: str) -> Json:
 
 
 def _from_yaml(text: str, stack: str) -> object:
-    try:
-        import yaml  # noqa: PLC0415 - it belongs to an extra
-    except ImportError as error:
-        what = f"The template of {stack} is written in YAML"
-        raise AwsFailure(f"{what}: to read it, pip install 'ecrsweep[cloudformation]'") from error
+    import yaml  # noqa: PLC0415 - only where a template is written in it
+
     try:
         return yaml.load(text, _loader())  # noqa: S506 - a safe loader that also reads the short forms of functions
     except yaml.YAMLError as error:
@@ -134,7 +131,7 @@ def _from_yaml(text: str, stack: str) -> object:
 
 @cache
 def _loader() -> Any:  # noqa: ANN401 - a class made at run time, because the fast loader is not everywhere
-    import yaml  # noqa: PLC0415 - it belongs to an extra
+    import yaml  # noqa: PLC0415 - only where a template is written in it
 
     loader: Any = type("TemplateLoader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
 

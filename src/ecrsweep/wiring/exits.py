@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ecrsweep.core.document import Footer
     from ecrsweep.core.outcomes import ApplyResult
+    from ecrsweep.core.restoring import RestoreResult
 
 
 class Exit(IntEnum):
@@ -52,3 +53,11 @@ def apply_statuses(result: "ApplyResult") -> Iterator[Exit]:
         yield Exit.LEFT_UNDONE
     if result.held or any(entry.is_gap for entry in result.coverage):
         yield Exit.HELD
+
+
+def restore_statuses(result: "RestoreResult") -> Iterator[Exit]:
+    """What a restore says."""
+    if result.interrupted:
+        yield Exit.INTERRUPTED
+    if result.left_undone:
+        yield Exit.LEFT_UNDONE

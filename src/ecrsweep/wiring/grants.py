@@ -12,7 +12,7 @@ from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
 from ecrsweep.core.outcomes import ApplyResult
 from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import Source
-from ecrsweep.wiring.policies import REGIONS_ACTIONS
+from ecrsweep.wiring.policies import REGIONS_ACTIONS, Purpose
 
 _DENIED: Final = "was denied"
 
@@ -45,9 +45,9 @@ def statement(actions: Sequence[str]) -> str:
     return json.dumps({"Effect": "Allow", "Action": list(actions), "Resource": "*"}, indent=2)
 
 
-def advice(actions: Sequence[str]) -> str:
-    """What to tell whoever lacks these actions: the statement, and where to get all of the policy."""
-    purpose = "apply" if set(actions) & set(DELETE_ACTIONS) else "plan"
+def advice(actions: Sequence[str], purpose: Purpose | None = None) -> str:
+    """What to tell whoever lacks these actions: the statement, and where to get all of the policy, for this purpose or what they show."""
+    purpose = purpose or ("apply" if set(actions) & set(DELETE_ACTIONS) else "plan")
     return (
         f"The policy of this identity lacks this statement:\n{statement(actions)}\n"
         f"The whole policy, limited to what a run needs: ecrsweep iam-policy --for {purpose}"

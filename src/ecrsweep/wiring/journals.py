@@ -1,32 +1,103 @@
-"""Where the journal of an apply lies: where the user says, else with all that outlives a run."""
+"""Where the journal of an apply lies: where the user says, else with all that outlives a run. And the run as it is begun.
+
+One run at a time changes a registry: the lease lies where the ledger does.
+"""
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from ecrsweep._version import __version__
-from ecrsweep.apply import Record
+from ecrsweep.apply import Before, Record, done_before
 from ecrsweep.aws.bucket import Bucket, parse_address
 from ecrsweep.aws.session import AwsWorld
 from ecrsweep.aws.state import BucketState
 from ecrsweep.core.document import SavedPlan
 from ecrsweep.core.errors import JournalUnreadable
 from ecrsweep.core.journal import History, read_journal
-from ecrsweep.memory import FileJournal, StoredJournal, stored_lines
-from ecrsweep.ports import Journal, Place
+from ecrsweep.core.names import Repository
+from ecrsweep.memory import FileJournal, Leases, StoredJournal, stored_lines
+from ecrsweep.ports import Journal, Place, StateStore
 from ecrsweep.wiring.memory import Memory
 
 FOLDER: Final = "journals"
 
 
+class Resumed(msgspec.Struct, frozen=True):
+    """A run that is taken up again: its journal, the plan that it carried out, and what it has done."""
+
+    location: str
+    history: History
+    plan: SavedPlan
+
+    @property
+    def before(self) -> Mapping[Repository, Before]:
+        """What it has done, and what it asked for."""
+        return done_before(self.history)
+
+
+@contextmanager
+def recording(
+    world: AwsWorld,
+    memory: Memory,
+    saved: SavedPlan,
+    *,
+    journal: str | None = None,
+    manifests: bool = True,
+    resumed: Resumed | None = None,
+) -> Iterator[Record]:
+    """The record of an apply, begun, while this run alone may change the registries of the plan.
+
+    `journal` is a file or s3:// address. Raises `Busy`, `BadInput` and `StateFailure`.
+    """
+    leases = leases_on(memory.store, world, saved)
+    leases.take()
+    try:
+        yield begin_record(world, memory, saved, leases, journal=journal, manifests=manifests, resumed=resumed)
+    finally:
+        leases.release()
+
+
+def leases_on(store: StateStore, world: AwsWorld, saved: SavedPlan) -> Leases:
+    """The leases on the registries that a plan changes, not taken yet."""
+    regions = sorted({image.region for image in saved.going})
+    return Leases(store, world.account, regions, world.run, clock=time.time)
+
+
 def begin_record(
-    world: AwsWorld, memory: Memory, saved: SavedPlan, *, journal: str | None = None, manifests: bool = True
+    world: AwsWorld,
+    memory: Memory,
+    saved: SavedPlan,
+    leases: Leases,
+    *,
+    journal: str | None = None,
+    manifests: bool = True,
+    resumed: Resumed | None = None,
 ) -> Record:
-    """The record of an apply, begun. `journal` is a file or s3:// address. Raises `BadInput` and `StateFailure`."""
-    place = world.place(world.home_region)
-    record = Record(time.time, _journal(world, memory, place, journal), memory.edges, manifests=manifests)
-    record.begin(world.run, world.account, __version__, saved.digest)
+    """The record of an apply, begun, whose leases have been taken. Raises `BadInput` and `StateFailure`."""
+    to = _journal(world, memory, world.place(world.home_region), journal if resumed is None else resumed.location)
+    record = Record(time.time, to, memory.edges, manifests=manifests, still_ours=leases.renew)
+    if resumed is None:
+        record.begin(world.run, world.account, __version__, saved)
+    else:
+        record.resume(world.run, max((call.number for call in resumed.history.calls), default=0))
     return record
+
+
+def read_resumed(place: Place | None, location: str) -> Resumed:
+    """The run whose journal is at a file or s3:// address, to be taken up again.
+
+    Raises `PlanExpired`, `JournalUnreadable`, `BadInput`, `StateFailure`.
+    """
+    history = read_history(place, location)
+    if history.plan is None:
+        raise JournalUnreadable(f"The journal {location} does not tell the plan of its run")
+    history.plan.header.require_current(time.time())
+    return Resumed(location, history, history.plan)
 
 
 def read_history(place: Place | None, location: str) -> History:

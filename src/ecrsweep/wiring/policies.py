@@ -15,8 +15,10 @@ from ecrsweep.aws.ecr import (
     ARCHIVE_ACTIONS,
     DELETE_ACTIONS,
     GUARD_ACTIONS,
+    NAMED_ACTIONS,
     OWNERS_ACTIONS,
     PREVIEW_ACTIONS,
+    PUSH_ACTIONS,
     READ_ACTIONS,
 )
 from ecrsweep.aws.partitions import main_region
@@ -24,13 +26,14 @@ from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import Source
 from ecrsweep.sources import is_own
 
-Purpose = Literal["plan", "apply", "archive", "guard", "guard-preview"]
+Purpose = Literal["plan", "apply", "archive", "restore", "guard", "guard-preview"]
 Statement = dict[str, Any]
 
 BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "plan": (),
     "apply": (("Delete", DELETE_ACTIONS),),
     "archive": (("Delete", DELETE_ACTIONS), ("Archive", ARCHIVE_ACTIONS)),
+    "restore": (("Archive", ARCHIVE_ACTIONS), ("Push", PUSH_ACTIONS)),
     "guard": (("Guard", GUARD_ACTIONS),),
     "guard-preview": (("Guard", GUARD_ACTIONS), ("Preview", PREVIEW_ACTIONS)),
 }
@@ -38,6 +41,9 @@ BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]
 
 HEEDING_OWNERS: Final[frozenset[Purpose]] = frozenset({"plan", "apply", "archive"})
 """The purposes for which the tags of repositories count."""
+
+BY_NAME: Final[frozenset[Purpose]] = frozenset({"restore"})
+"""The purposes for which images are named: nobody is asked what is in use, and neither repositories nor regions are looked for."""
 
 MANAGED_POLICY_LIMIT: Final = 6_144
 """Characters of a managed policy, white space apart. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -118,6 +124,7 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "PutImage": Kind("Images", ("repository/{repository}",)),
         "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "UpdateImageStorageClass": Kind("Images", ("repository/{repository}",)),
     },
@@ -185,7 +192,7 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
     },
     "s3": {
         "DeleteObject": Kind("Forgotten", ("{bucket}/state/ledger/*",)),
-        "GetObject": Kind("Read", ("{bucket}/plans/*", "{bucket}/state/*")),
+        "GetObject": Kind("Read", ("{bucket}/config/*", "{bucket}/plans/*", "{bucket}/state/*")),
         "ListBucket": Kind("Listed", ("{bucket}",)),
         "PutObject": Kind("Written", ("{bucket}/plans/*", "{bucket}/reports/*", "{bucket}/state/*")),
     },
@@ -279,13 +286,18 @@ def iam_glob(pattern: str) -> str:
 
 def _registry(wanted: Wanted) -> Iterator[Statement]:
     owners = OWNERS_ACTIONS if wanted.purpose in HEEDING_OWNERS else ()
-    yield from _allowed("Find", (*REGIONS_ACTIONS, *owners), _home(wanted), wanted)
-    yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
+    if wanted.purpose in BY_NAME:
+        yield from _allowed("Read", NAMED_ACTIONS, wanted.regions, wanted)
+    else:
+        yield from _allowed("Find", (*REGIONS_ACTIONS, *owners), _home(wanted), wanted)
+        yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
     for name, actions in BESIDES_READING[wanted.purpose]:
         yield from _allowed(name, actions, wanted.regions, wanted)
 
 
 def _uses(wanted: Wanted) -> Iterator[Statement]:
+    if wanted.purpose in BY_NAME:
+        return
     own = [source for source in wanted.sources if is_own(source)]
     everywhere = _actions(source for source in own if not source.about.once)
     once = _actions(source for source in own if source.about.once)

@@ -10,12 +10,13 @@ from ecrsweep._version import __version__
 from ecrsweep.app import Request
 from ecrsweep.aws.cache import ManifestCache, default_cache_file
 from ecrsweep.aws.session import AwsSession, AwsWorld
-from ecrsweep.config import Settings, check_accepted_gaps, check_state, limits_of, policy_of
+from ecrsweep.config import Settings, check_accepted_gaps, check_state, limits_of, policies_of
 from ecrsweep.core.document import SavedPlan, Scope
 from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
 from ecrsweep.core.policy import Policy
 from ecrsweep.sources import chosen_sources, installed_sources, named_sources
 from ecrsweep.sources.file import STANDARD_INPUT
+from ecrsweep.wiring.given import read_hold_files
 from ecrsweep.wiring.prices import prices_of
 
 ALL_REGIONS: Final = "all"
@@ -45,7 +46,7 @@ def prepare(
 
     Raises `BadInput` for settings that make no sense, and `AwsFailure`.
     """
-    policies = (policy_of(settings),)
+    policies = policies_of(settings)
     limits = limits_of(settings)
     accepts = check_accepted_gaps(settings.accept_gaps)
     drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
@@ -55,9 +56,10 @@ def prepare(
     chosen_sources(settings.with_sources, settings.source_options)
     named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
     session = session or open_session(settings, environ)
+    check_account(settings, session)
     scope = Scope(
         account=session.account,
-        regions=_registry_regions(session, settings.regions),
+        regions=registry_regions(session, settings.regions),
         repositories=settings.repositories or ("*",),
         consumer_regions=_consumer_regions(session, settings.consumer_regions),
         skip_sources=settings.skip_sources,
@@ -70,17 +72,21 @@ def prepare(
         limits=limits,
         override_limits=settings.override_limits,
         state=state,
+        aliases=settings.aliases,
+        hold_files=tuple(_from_anywhere(path) for path in settings.hold_files),
     )
-    request = request_of(scope, policies, allowed=settings.uses_commands)
-    return open_world(session), msgspec.structs.replace(request, prices=prices)
+    world = open_world(session)
+    request = request_of(world, scope, policies, allowed=settings.uses_commands)
+    return world, msgspec.structs.replace(request, prices=prices)
 
 
 def reopen(
     saved: SavedPlan, settings: Settings, environ: Mapping[str, str], session: AwsSession | None = None
 ) -> tuple[AwsWorld, Request]:
-    """The world and the request that a saved plan was made for; of the settings only session, state, gaps, limits and commands count.
+    """The world and the request that a saved plan was made for; of the settings only those that cannot let more go count.
 
-    A command of the plan runs only if the settings name it too; others that they name are asked besides.
+    These are session, account, state, accepted gaps and drops, the overriding of limits, commands, and hold files. A command of
+    the plan runs only if the settings name it too; others that they name are asked besides, as hold files are read besides.
 
     Raises `PlanForeign` where the credentials are of another account, and `PlanUnreadable` where the plan names images
     outside its own scope.
@@ -91,6 +97,7 @@ def reopen(
         raise PlanForeign(
             f"The plan is of account {scope.account}, the credentials are of {session.account}. Nothing was deleted"
         )
+    check_account(settings, session)
     strangers = {row.account for row in saved.going} - {scope.account}
     strangers |= {row.region for row in saved.going} - set(scope.regions)
     if strangers:
@@ -103,16 +110,29 @@ def reopen(
         accept_drops=tuple(dict.fromkeys((*scope.accept_drops, *drops))),
         override_limits=scope.override_limits or settings.override_limits,
         state=check_state(settings.state) or scope.state,
+        hold_files=tuple(dict.fromkeys((*scope.hold_files, *map(_from_anywhere, settings.hold_files)))),
         uses_commands=tuple(dict.fromkeys((*scope.uses_commands, *settings.uses_commands))),
     )
-    return open_world(session), request_of(scope, saved.header.policies, allowed=settings.uses_commands)
+    world = open_world(session)
+    return world, request_of(world, scope, saved.header.policies, allowed=settings.uses_commands)
 
 
-def request_of(scope: Scope, policies: tuple[Policy, ...], *, allowed: Container[str]) -> Request:
-    """The request of a scope, with the sources that it is asked of; only `allowed` commands will run. Raises `BadInput`."""
+def request_of(world: AwsWorld, scope: Scope, policies: tuple[Policy, ...], *, allowed: Container[str]) -> Request:
+    """The request of a scope, with the sources that it is asked of; only `allowed` commands will run.
+
+    Raises `BadInput`, also for a hold file that cannot be read: what it holds is not known.
+    """
     sources = chosen_sources(scope.with_sources, scope.source_options)
     named = named_sources(scope.uses_files, scope.uses_commands, scope.source_options, allowed=allowed)
-    return Request(scope, policies, (*sources, *named), __version__)
+    return Request(scope, policies, (*sources, *named), __version__, read_hold_files(scope.hold_files, world))
+
+
+def check_account(settings: Settings, session: AwsSession) -> None:
+    """Raise `BadInput` where the configuration is of another account."""
+    if settings.account not in {None, session.account}:
+        raise BadInput(
+            f"The configuration is of account {settings.account}, the credentials are of {session.account}. Nothing was changed"
+        )
 
 
 def _from_anywhere(path: str) -> str:
@@ -128,7 +148,8 @@ def check_skipped(names: Sequence[str]) -> None:
             raise BadInput(f"--skip-source {name}: there is no such source. There are: {', '.join(known)}")
 
 
-def _registry_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...]:
+def registry_regions(session: AwsSession, asked: Sequence[str]) -> tuple[str, ...]:
+    """The regions that the user asks for, or the configured one, sorted. Raises `BadInput` where there is none."""
     if ALL_REGIONS in asked:
         return tuple(session.enabled_regions())
     regions = list(asked) or list(filter(None, [session.configured_region]))

@@ -207,14 +207,3 @@ def test_an_account_without_stacks_reads_as_complete(aws: Emulator, ask: Ask, st
     told = ask("cloudformation")
     assert (told.entry.status, told.entry.error, told.uses) == (CoverageStatus.COMPLETE, None, ())
     assert aws.calls.count("cloudformation", "DescribeStacks") == 1
-
-
-def test_without_the_extra_a_template_in_yaml_is_a_gap_that_says_what_to_install(
-    ask: Ask, stacks: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made(stacks, "Resources:\n  T:\n    Type: AWS::SNS::Topic\n", "yaml")
-    made(stacks, topic(f"{HOST}/app:v1"), "json")
-    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    told = ask("cloudformation")
-    assert "pip install 'ecrsweep[cloudformation]'" in str(told.entry.error)
-    assert told.tags == {"v1"}

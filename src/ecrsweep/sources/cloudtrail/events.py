@@ -218,14 +218,10 @@ class Tally:
             yield Note(f"calls that were refused without saying for which image: {self._nameless:,}")
 
     def _reason_to_leave_out(self, record: Record) -> str | None:
-        who = record.user_identity
-        if _OURS in (record.user_agent or ""):
-            return "by ecrsweep itself"
-        if who.invoked_by == _SCANNER or _is_role_of(who, "inspector2"):
-            return "by Amazon Inspector"
-        if (who.is_a_service_itself and who.invoked_by == EVENT_SOURCE) or _is_role_of(who, "ecr"):
-            return "by Amazon ECR itself"
-        names = [name for name in (who.principal, who.issuer) if name]
+        nobody = runs_nothing(record)
+        if nobody is not None:
+            return nobody
+        names = [name for name in (record.user_identity.principal, record.user_identity.issuer) if name]
         if any(fnmatchcase(name, pattern) for name in names for pattern in self._ignored):
             return "by cloudtrail.ignore"
         return None
@@ -266,6 +262,18 @@ class Tally:
             return
         known = apart.get(who.principal)
         apart[who.principal] = pulls if known is None else _added(known, pulls)
+
+
+def runs_nothing(record: Record) -> str | None:
+    """Who it was, where it was one of those who never pull to run an image; None for everybody else."""
+    who = record.user_identity
+    if _OURS in (record.user_agent or ""):
+        return "by ecrsweep itself"
+    if who.invoked_by == _SCANNER or _is_role_of(who, "inspector2"):
+        return "by Amazon Inspector"
+    if (who.is_a_service_itself and who.invoked_by == EVENT_SOURCE) or _is_role_of(who, "ecr"):
+        return "by Amazon ECR itself"
+    return None
 
 
 def _is_role_of(who: Identity, service: str) -> bool:

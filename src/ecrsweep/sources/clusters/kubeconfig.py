@@ -346,13 +346,8 @@ def _loaded(body: bytes, path: Path) -> Any:  # noqa: ANN401 - YAML
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
-    try:
-        import yaml  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise BadInput(
-            f"The kubeconfig {path} is YAML, and PyYAML is not installed: pip install 'ecrsweep[kubernetes]'. JSON works "
-            "without: kubectl config view --raw --flatten --output json"
-        ) from error
+    import yaml  # noqa: PLC0415 - only where a file is written in it
+
     try:
         return yaml.safe_load(body)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

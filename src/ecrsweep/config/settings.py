@@ -1,4 +1,4 @@
-"""What the user wrote, made into what the core understands: flags to policies, limits and scope.
+"""All that a user can say about a run, and what the core understands by it: policies, limits and scope.
 
 Whatever cannot be meant is refused here, in words that name what was found and what is accepted.
 """
@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.errors import BadInput
+from ecrsweep.core.names import Registry
 from ecrsweep.core.policy import Limits, Otherwise, Policy, parse_duration
 from ecrsweep.core.times import parse_rfc3339
 
@@ -20,7 +21,10 @@ _GAP: Final = re.compile(r"[a-z][a-z0-9_.-]*(:[A-Za-z0-9_.-]+)?(@\d{12})?(/[a-z0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a user can say about a run, as typed. The flags of the command line have the same names and defaults."""
+    """All that a user can say about a run, as typed. The flags of the command line have the same names and defaults.
+
+    What only a configuration file can say stands last. `policies` None: one policy, which the members before it make.
+    """
 
     profile: str | None = None
     endpoint_url: str | None = None
@@ -51,10 +55,32 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str | None = None
     exact_size: bool = False
     prices: str | None = None
+    hold_files: tuple[str, ...] = ()
+    account: str | None = None
+    fraction_from: int = 20
+    aliases: dict[str, Registry] = {}
+    policies: tuple[Policy, ...] | None = None
+
+
+OF_A_FILE: Final = frozenset({"account", "aliases", "fraction_from", "policies"})
+"""The members that only a configuration file can say."""
+
+OF_ONE_POLICY: Final = frozenset(
+    {
+        "keep_newest", "keep_tags", "keep_tag_regexes", "keep_latest", "pushed_within", "pulled_within", "used_within",
+        "otherwise", "trial_for", "delete_after_archived",
+    }
+)  # fmt: skip
+"""The members that make a policy, where no file does."""
+
+
+def policies_of(settings: Settings) -> tuple[Policy, ...]:
+    """The policies that the settings mean, in the order in which they are tried. Raises `BadInput`."""
+    return (policy_of(settings),) if settings.policies is None else settings.policies
 
 
 def policy_of(settings: Settings) -> Policy:
-    """The policy that the settings mean. Raises `BadInput`."""
+    """The policy that the settings mean where no file has any. Raises `BadInput`."""
     protected = (("latest",) if settings.keep_latest else ()) + settings.keep_tags
     return Policy(
         newest=settings.keep_newest,
@@ -71,7 +97,12 @@ def policy_of(settings: Settings) -> Policy:
 
 def limits_of(settings: Settings) -> Limits:
     """The limits that the settings mean. Raises `BadInput`."""
-    return Limits(max_fraction=settings.max_fraction, max_images=settings.max_images, max_bytes=settings.max_bytes)
+    return Limits(
+        max_fraction=settings.max_fraction,
+        fraction_from=settings.fraction_from,
+        max_images=settings.max_images,
+        max_bytes=settings.max_bytes,
+    )
 
 
 def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tuple[str, ...]:
@@ -101,14 +132,14 @@ def _moment(text: str, now: float) -> float:
     return parse_rfc3339(text) if ":" in text else now - parse_duration(text)
 
 
-def check_state(location: str | None) -> str | None:
+def check_state(location: str | None, flag: str = "--state ") -> str | None:
     """Where the ledger shall be: an s3:// address as it is, a folder by its whole path. Raises `BadInput`."""
     if not location:
         return None
     if "://" not in location:
         return str(Path(location).expanduser().absolute())
     if not _S3.fullmatch(location):
-        raise BadInput(f'--state "{location}": accepted is a folder, or s3://BUCKET/PREFIX')
+        raise BadInput(f'{flag}"{location}": accepted is a folder, or s3://BUCKET/PREFIX')
     return location
 
 
