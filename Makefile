@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint format tables long package lock clean
+.PHONY: help demo test lint format tables long bench bench-quick package lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -32,6 +32,13 @@ tables: $(STAMP)  ## Make anew what is made of the code: tables of the documents
 
 long: $(STAMP)  ## The property tests over thousands of worlds
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/core/test_graph.py tests/stories/test_worlds.py tests/stories/test_machine.py
+
+PEER ?=
+bench: $(STAMP)  ## Measure speed and memory, into bench/RESULTS.md; beside another program: PEER='CMD'
+	$(BIN)/python -m bench.run $(if $(PEER),--peer '$(PEER)')
+
+bench-quick: $(STAMP)  ## The same in two minutes, with small worlds, into build/bench
+	$(BIN)/python -m bench.run --quick $(if $(PEER),--peer '$(PEER)')
 
 ARCH ?= arm64
 package: $(STAMP)  ## Build the zip of the Lambda function, dist/ecrsweep-lambda-arm64.zip; for this machine: ARCH=host

@@ -66,6 +66,57 @@ def test_what_stays_can_be_pulled_layer_by_layer_and_nothing_is_left_of_what_goe
     assert not Registry(aws.url.removeprefix("http://")).has_blob(repo.uri, own), "its layer is gone too"
 
 
+def test_archived_restored_and_deleted_at_last_what_stays_is_whole_at_every_step(
+    aws: Emulator, cli: Cli, content: Content, repo: Repository, tmp_path: Path
+) -> None:
+    trial = ("--otherwise", "trial", *RULES)
+    before = partners(repo)
+    archived = cli("apply", "--yes", "--output", "json", *trial)
+    assert archived.status == 0, archived.err
+    now = aws.clock.seconds
+    assert {image.digest for image in repo.images() if image.status(now) == "ACTIVE"} == staying(content)
+    assert_nothing_dangles(before, repo)
+    assert_all_kept_can_be_pulled(aws, repo, tmp_path)
+    signed = content.of("cosign", "gone")
+    assert_cannot_be_pulled(aws, repo, [*signed.digests, "multi-platform-gone"])
+
+    back = cli("restore", f"team/app@{signed['image']}", "--yes", "--no-wait", "--output", "json")
+    assert back.status in {0, 4}, back.err
+    aws.clock.advance(timedelta(minutes=21))
+    now = aws.clock.seconds
+    states = {image.digest: image.status(now) for image in repo.images()}
+    assert all(states[digest] == "ACTIVE" for digest in signed.digests), "it comes back with its signature"
+    assert_all_kept_can_be_pulled(aws, repo, tmp_path)
+
+    over = cli("apply", "--yes", "--output", "json", *trial[:2], "--trial-for", "0d", *RULES)
+    assert over.status == 0, over.err
+    assert {image.digest for image in repo.images()} == staying(content) | signed.digests
+    assert_nothing_dangles(before, repo)
+    aws.ecr.expire_layers()
+    assert_all_kept_can_be_pulled(aws, repo, tmp_path)
+
+
+def test_what_was_deleted_comes_back_from_the_journal_while_its_layers_are_there(
+    aws: Emulator, cli: Cli, content: Content, repo: Repository, tmp_path: Path
+) -> None:
+    everything = {(image.digest, tuple(sorted(image.tags))) for image in repo.images()}
+    deleted = cli("apply", "--yes", "--output", "json", *RULES)
+    assert deleted.status == 0, deleted.err
+    back = cli("restore", "--journal", deleted.json["journal"], "--yes", "--output", "json")
+    assert back.status == 0, back.out + back.err
+    assert {(image.digest, tuple(sorted(image.tags))) for image in repo.images()} == everything
+    assert_all_kept_can_be_pulled(aws, repo, tmp_path)
+
+    for image in repo.images():
+        image.pushed_at -= 100 * 86_400  # what was pushed back is new, and kept for that
+    again = cli("apply", "--yes", "--output", "json", *RULES)
+    aws.ecr.expire_layers()
+    lost = cli("restore", "--journal", again.json["journal"], "--yes", "--output", "json")
+    assert lost.status == 4
+    outcomes = {row["digest"]: row["outcome"] for row in lost.json["results"]}
+    assert outcomes[content.of("plain", "gone")["image"]] == "layers_gone"
+
+
 def test_a_use_of_any_member_keeps_that_artifact_whole(
     aws: Emulator, cli: Cli, content: Content, repo: Repository, tmp_path: Path
 ) -> None:

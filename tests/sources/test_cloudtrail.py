@@ -402,7 +402,7 @@ def test_a_store_is_asked_in_its_own_region_and_account(
 
 
 def fewer_days(folder: Path) -> None:
-    for file in list(folder.rglob("*.json.gz"))[3:9]:
+    for file in sorted(folder.rglob("*.json.gz"), key=lambda file: file.name)[3:9]:
         file.unlink()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ecrsweep.app.owners import Owners
 from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
 from ecrsweep.apply import Before, Carrying, Record
-from ecrsweep.core.decisions import Code
+from ecrsweep.core.decisions import Action, Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.graph import build_graph
@@ -107,21 +107,23 @@ class PlanRun:
         self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}
         wanted = [name for name in names if matches_any(patterns, name)]
         self._note_missing_repositories(store, names)
-        for answer in self._world.each(lambda name: self._repository(store, name), wanted):
-            if isinstance(answer, Coverage):
-                self._failures.append(answer)
-            elif answer is not None:
-                self._add(answer)
-                yield answer
+        for found in self._world.each(lambda name: self._read(store, name), wanted):
+            if isinstance(found, Coverage):
+                self._failures.append(found)
+            elif found is not None:
+                plan = self.decide(found)
+                self._add(plan)
+                yield plan
 
-    def _repository(self, store: ImageStore, name: str) -> RepositoryPlan | Coverage | None:
+    def _read(self, store: ImageStore, name: str) -> Inventory | Coverage | None:
+        """What a repository holds. Many are read side by side, and decided on one by one: deciding waits for nothing."""
         try:
             inventory = store.inventory(name, with_layers=self._request.prices is not None)
         except Missing:
             return None
         except AwsFailure as failure:
             return unread(store.registry, failure)
-        return self.decide(inventory if self.header.policy_at is None else as_of(inventory, self._now))
+        return inventory if self.header.policy_at is None else as_of(inventory, self._now)
 
     def decide(self, inventory: Inventory) -> RepositoryPlan:
         """The plan of one repository, from what it holds."""
@@ -170,7 +172,9 @@ class PlanRun:
         self._own_reads += plan.own_reads
         if plan.sizes is not None:
             self._sizes.append((plan.repository, plan.sizes))
-        self._limited |= any(reason.code is Code.LIMIT for d in plan.decisions for reason in d.reasons)
+        self._limited |= any(
+            reason.code is Code.LIMIT for d in plan.decisions if d.action is Action.HOLD for reason in d.reasons
+        )
         self._failures += gaps_of(plan)
 
 

@@ -173,8 +173,7 @@ class Sweep:
         spared = [
             digest for digest in self._tally.only(list(self._tally.planned), Outcome.SPARED) if self._goes(digest)
         ]
-        whole = reached(spared, graph.above)
-        self._spare_open(reached(whole, graph.under))
+        self._spare_open(reached(reached(spared, *graph.up), *graph.down))
 
     def _spare_open(self, digests: Iterable[str]) -> None:
         going = [digest for digest in digests if self._goes(digest)]
@@ -332,9 +331,9 @@ class Sweep:
         """What belongs to an image that is still there stays: its children could not run, or go, without it."""
         here = [digest for digest in digests if digest in self._tally.done]
         spared = self._tally.only(here, Outcome.SPARED)
-        self._spare_open(reached(spared, graph.under))
+        self._spare_open(reached(spared, *graph.down))
         refused = [digest for digest in here if self._tally.done[digest].outcome not in _OUT_OF_THE_WAY]
-        under = [digest for digest in reached(refused, graph.under) if self._goes(digest)]
+        under = [digest for digest in reached(refused, *graph.down) if self._goes(digest)]
         self._tally.mark_open(under, Outcome.KEPT_WITH_PARENT, None, "what it belongs to is still there")
 
     def _find_out(self, action: Action, digests: Sequence[str], failure: AwsFailure) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep.aws.cache import ManifestCache, OwnRead
+from ecrsweep.aws.decoding import image_of
 from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, BadInput, LayersGone, Malformed, Missing, PartsGone, TagTaken
 from ecrsweep.core.images import (
@@ -78,11 +79,11 @@ class EcrStore:
         images, ours = self._without_own_reads(repository, _images(details))
         reading = _Reading(self._place, self._cache, repository)
         contents = reading.contents([image for image in images.values() if image.needs_reading])
-        kept = [_with_kind(image, contents) for image in images.values() if image.digest not in reading.gone]
-        layers = reading.layers(kept) if with_layers else None
-        held = tuple(image for image in kept if image.digest not in reading.gone)
+        held = reading.without_gone(_with_kinds(images, contents))
+        layers = reading.layers(held) if with_layers else None
+        held = reading.without_gone(held)
         edges = {digest: found.children for digest, found in contents.items() if found.children}
-        return Inventory(repository, held, edges, tuple(reading.gaps), ours + reading.reads, layers)
+        return Inventory(repository, tuple(held), edges, tuple(reading.gaps), ours + reading.reads, layers)
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the lifecycle policy in place (GetLifecyclePolicy); None where there is none. Raises `AwsFailure`."""
@@ -224,7 +225,7 @@ class EcrStore:
     def _named(self, name: str) -> dict[str, Any]:
         return {"registryId": self.registry.account, "repositoryName": name}
 
-    def _described(self, name: str, digests: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    def _described(self, name: str, digests: Sequence[str]) -> Iterator[Image | Mapping[str, Any]]:
         """One image that is gone fails the whole call: look for it by halves."""
         try:
             answer = self._place.call(
@@ -264,6 +265,10 @@ class _Reading:
         self.gaps: list[Gap] = []
         self.gone: set[str] = set()
         self.reads = OwnReads()
+
+    def without_gone(self, images: list[Image]) -> list[Image]:
+        """The images but for those that reading showed to be gone."""
+        return [image for image in images if image.digest not in self.gone] if self.gone else images
 
     def contents(self, images: Sequence[Image]) -> dict[str, Contents]:
         """What these manifests contain, from the cache or by reading them; the rest are in `gaps` and `gone`."""
@@ -410,43 +415,20 @@ def _own_reads(images: Iterable[Image]) -> OwnReads:
     return OwnReads(sum(needed), len(needed) - sum(needed))
 
 
-def _images(details: Iterable[Mapping[str, Any]]) -> dict[str, Image]:
+def _images(details: Iterable[Image | Mapping[str, Any]]) -> dict[str, Image]:
     """Images by digest, as DescribeImages told them; an entry that comes on two pages counts once."""
-    images = {}
-    for detail in details:
-        image = _image(detail)
-        images[image.digest] = image
-    return images
+    images = (detail if type(detail) is Image else image_of(detail) for detail in details)
+    return {image.digest: image for image in images}
 
 
-def _image(detail: Mapping[str, Any]) -> Image:
-    try:
-        return Image(
-            digest=detail["imageDigest"],
-            tags=tuple(detail.get("imageTags", ())),
-            media_type=detail.get("imageManifestMediaType"),
-            artifact_type=detail.get("artifactMediaType"),
-            pushed_at=_seconds(detail.get("imagePushedAt")),
-            pulled_at=_seconds(detail.get("lastRecordedPullTime")),
-            size_bytes=detail.get("imageSizeInBytes", 0),
-            subject=detail.get("subjectManifestDigest"),
-            status=detail.get("imageStatus", Status.ACTIVE),
-            archived_at=_seconds(detail.get("lastArchivedAt")),
-            activated_at=_seconds(detail.get("lastActivatedAt")),
-        )
-    except (KeyError, ValueError) as error:
-        raise Malformed(f"ecr:DescribeImages described an image in a way that is not known here: {error}") from error
-
-
-def _seconds(moment: Any) -> float | None:  # noqa: ANN401 - a datetime, or nothing
-    return None if moment is None else float(moment.timestamp())
-
-
-def _with_kind(image: Image, contents: Mapping[str, Contents]) -> Image:
-    """Where ECR does not say what a manifest is, the manifest itself may."""
-    if image.media_type is not None or image.digest not in contents:
-        return image
-    return msgspec.structs.replace(image, media_type=contents[image.digest].media_type or None)
+def _with_kinds(images: dict[str, Image], contents: Mapping[str, Contents]) -> list[Image]:
+    """The images; where ECR does not say what a manifest is, the manifest itself may."""
+    told = {
+        digest: msgspec.structs.replace(images[digest], media_type=found.media_type or None)
+        for digest, found in contents.items()
+        if images[digest].media_type is None
+    }
+    return list((images | told).values() if told else images.values())
 
 
 def _request_of(answer: Mapping[str, Any]) -> str | None:

@@ -4,9 +4,9 @@ Each error says what failed, where, and what AWS answered. Codes: the "Common Er
 https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
@@ -39,6 +39,7 @@ _THROTTLED: Final = frozenset(
         "SlowDown", "PriorRequestNotComplete", "TransactionInProgressException", "EC2ThrottledException",
     }
 )  # fmt: skip
+_TOO_MANY: Final = 429
 _FORBIDDEN: Final = 403
 _SERVER_ERRORS: Final = range(500, 600)
 
@@ -62,11 +63,26 @@ def translated(action: str, region: str) -> Iterator[None]:
         raise CredentialsFailure(f"There are no usable AWS credentials: {_one_line(error)}", action=action) from error
     except (boto.HTTPClientError, boto.ConnectionError) as error:
         raise Unreachable(f"{action} could not be asked in {region}: {_one_line(error)}", action=action) from error
-    except (ResponseParserError, AttributeError, ValueError, KeyError, TypeError) as error:
+    except (
+        ResponseParserError,
+        AttributeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        # What botocore raises for an answer that it cannot read: a RuntimeError for a time that no calendar has.
         text = f"{action} in {region} was not answered as its service documents: {type(error).__name__}: {_one_line(error)}"
         raise Malformed(text, action=action) from error
     except boto.BotoCoreError as error:
         raise AwsFailure(f"{action} failed in {region}: {_one_line(error)}", action=action) from error
+
+
+def is_throttle(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer, as botocore parsed it, refuses a call for its rate."""
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == _TOO_MANY or answer.get("Error", {}).get("Code") in _THROTTLED
 
 
 def code_of(failure: AwsFailure) -> str:

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,12 +20,14 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
+from ecrsweep.aws import decoding
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
+from ecrsweep.aws.turns import Turns
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
 from ecrsweep.core.journal import run_name
 from ecrsweep.core.names import Registry
@@ -38,7 +40,7 @@ ACTIONS: Final = ("ec2:DescribeRegions", "sts:GetCallerIdentity")
 
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _GRANTED_AS: Final = {"s3:ListObjectsV2": "s3:ListBucket", "tagging:GetResources": "tag:GetResources"}
-_SIDE_BY_SIDE: Final = 16
+_SIDE_BY_SIDE: Final = 64
 _INSIDE_A_PLACE: Final = 4
 _ATTEMPTS: Final = 5
 
@@ -64,19 +66,19 @@ class AwsSession:
         try:
             self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
             self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
-            self._config = self._made_config(environ)
+            self._environ = environ
+            self._config = self._made_config()
         except boto.ProfileNotFound as error:
             raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
         self._endpoint_url = endpoint_url
-        self._environ = environ
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
         self._offered: dict[tuple[str, str], bool] = {}
-        self.pace = Pace()
-        self._closed = False
+        self._ended = threading.Event()
+        self.pace = Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
     @cached_property
@@ -200,7 +202,9 @@ class AwsSession:
                     )
                 except ValueError as error:
                     raise BadInput(f"The endpoint or region cannot be used: {error}") from error
+                Turns(self.pace, client, partial(_granted_as, client), repeats=not self._asked_retries)
                 client.meta.events.register("before-send", self._refuse_when_closed)
+                client.meta.events.register(decoding.EVENT, decoding.decode_page)
                 if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
                     client.meta.events.register("before-parse", _refuse_what_is_not_json)
                 self._clients[key] = client
@@ -208,27 +212,31 @@ class AwsSession:
 
     def close(self) -> None:
         """Send nothing any more, retries included: every call from now on raises `Interrupted`."""
-        self._closed = True
+        self.pace.close()
+        self._ended.set()
 
     def _refuse_when_closed(self, **_: object) -> None:
-        if self._closed:
+        if self._ended.is_set():
             raise Interrupted("This run has ended: nothing more is sent to AWS")
 
-    def _made_config(self, environ: Mapping[str, str]) -> Config:
-        """Our own retries, unless the user has asked for others where AWS tools look for that."""
+    @cached_property
+    def _asked_retries(self) -> bool:
+        """Whether the user has asked for other retries than ours, where AWS tools look for that."""
         profile = self._boto._session.get_scoped_config()  # noqa: SLF001 - boto3 has no other way to it
-        asked = {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & environ.keys() or {
-            "retry_mode",
-            "max_attempts",
-        } & profile.keys()
+        return bool(
+            {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & self._environ.keys()
+            or {"retry_mode", "max_attempts"} & profile.keys()
+        )
+
+    def _made_config(self) -> Config:
         options: dict[str, Any] = {
             "connect_timeout": 5,
             "read_timeout": 60,
             "max_pool_connections": 2 * _SIDE_BY_SIDE,
             "user_agent_extra": f"ecrsweep/{__version__} run/{self.run}",
         }
-        if not asked:
-            options["retries"] = {"mode": "adaptive", "total_max_attempts": _ATTEMPTS}
+        if not self._asked_retries:
+            options["retries"] = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
         return Config(**options)
 
 
@@ -253,7 +261,6 @@ class AwsPlace:
         """One call by its Python name, errors translated."""
         client = self.client(service)
         action = action_of(client, operation)
-        self._session.pace.wait(action, self.region)
         with translated(action, self.region):
             answer: dict[str, Any] = getattr(client, operation)(**parameters)
             self._session.allowed_actions.add(action)
@@ -312,6 +319,11 @@ class AwsWorld:
         """The IAM actions of the calls that were answered so far."""
         return frozenset(self._session.allowed_actions)
 
+    @property
+    def throttled(self) -> Mapping[tuple[str, str], int]:
+        """How often AWS refused calls for their rate so far, by IAM action and region."""
+        return self._session.pace.throttled
+
     def enabled_regions(self) -> Sequence[str]:
         """The regions that the account has switched on, sorted."""
         return self._session.enabled_regions()
@@ -350,7 +362,12 @@ class AwsWorld:
 
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
     """The IAM action of a call by its Python name: `ecs:ListTasks` for `list_tasks`."""
-    action = f"{client.meta.service_model.signing_name}:{client.meta.method_to_api_mapping[operation]}"
+    return _granted_as(client, client.meta.method_to_api_mapping[operation])
+
+
+def _granted_as(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
+    """The IAM action of a call by its name in the API: `ecs:ListTasks` for `ListTasks`."""
+    action = f"{client.meta.service_model.signing_name}:{operation}"
     return _GRANTED_AS.get(action, action)
 
 

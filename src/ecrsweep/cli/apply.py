@@ -20,6 +20,7 @@ from ecrsweep.cli.running import (
     end,
     memory_of,
     pass_through,
+    plan_table,
     prepared,
     require_matches,
     say_what_is_lacking,
@@ -28,9 +29,10 @@ from ecrsweep.cli.running import (
 )
 from ecrsweep.cli.voice import Voice
 from ecrsweep.core.decisions import GOING, Action
-from ecrsweep.core.document import PlannedImage, SavedPlan, read_plan
+from ecrsweep.core.document import Footer, Header, PlannedImage, SavedPlan, changing_documents, read_plan
 from ecrsweep.core.errors import BadInput, PlanUnreadable
 from ecrsweep.core.outcomes import APPLY_FORMAT, ApplyResult
+from ecrsweep.core.plan import RepositoryPlan
 from ecrsweep.core.times import rfc3339
 from ecrsweep.reports.json import (
     write_document,
@@ -39,7 +41,6 @@ from ecrsweep.reports.json import (
 from ecrsweep.reports.savings import planned_bytes
 from ecrsweep.reports.table import (
     ApplyTable,
-    PlanTable,
     console,
 )
 from ecrsweep.reports.words import counted, printable
@@ -99,6 +100,23 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     return gravest([status, *statuses])
 
 
+class _Going:
+    """What an apply has to do, taken from a plan as its repositories pass (`reports.PlanReport`)."""
+
+    def __init__(self) -> None:
+        self.images: list[PlannedImage] = []
+
+    def begin(self, header: Header) -> None:
+        """Nothing is known yet."""
+
+    def add(self, plan: RepositoryPlan) -> None:
+        """Take what changes."""
+        self.images += changing_documents(plan)
+
+    def end(self, footer: Footer) -> None:
+        """Nothing more comes."""
+
+
 _OF_THE_PLAN: Final = frozenset(
     {
         "repositories", "otherwise", "trial_for", "delete_after_archived", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
@@ -116,8 +134,9 @@ def _planned_now(
     shown = console(sys.stderr if flags["output"] != "table" else sys.stdout, flags["color"])
     with voice.working("Reading what is in use"):
         run = begin(world, request, memory, voice)
-        table = PlanTable(shown, verbose=flags["verbose"])
-        going = pass_through(run, [table], voice)
+        table = plan_table(shown, flags, request)
+        going = _Going()
+        pass_through(run, [table, going], voice)
     footer = end(run, [table])
     sys.stdout.flush()
     statuses = list(plan_statuses(footer, exit_code=False))
@@ -125,10 +144,10 @@ def _planned_now(
     say_what_is_lacking(world, request, footer.coverage, voice)
     require_matches(run, request.scope)
     verdict = None if footer.verdict is None else footer.verdict.detail
-    saved = SavedPlan(run.header, tuple(going), footer.summary, verdict, figures=footer.figures)
+    saved = SavedPlan(run.header, tuple(going.images), footer.summary, verdict, figures=footer.figures)
     if footer.verdict is not None:
         return saved, Exit.HELD, False
-    if not going:
+    if not going.images:
         if flags["output"] != "table":
             _show_result(ApplyResult((), footer.coverage, held=bool(statuses)), flags)
         return saved, gravest([*statuses, *([Exit.HELD] if footer.summary.hold else [])]), False

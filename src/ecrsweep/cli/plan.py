@@ -5,7 +5,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from ecrsweep.app import PlanRun, unasked_census
+from ecrsweep.app import PlanRun, Request, unasked_census
 from ecrsweep.cli.running import (
     Flags,
     begin,
@@ -40,7 +40,7 @@ def run_plan(flags: Flags) -> int:
     say_what_reading_costs(request, flags, voice)
     old = _old_plan(flags["diff"])
     with ExitStack() as stack:
-        reports = _reports(flags, old)
+        reports = _reports(flags, request, old)
         if flags["save"]:
             reports.append(PlanLinesReport(stack.enter_context(written_whole(flags["save"]))))
         with voice.working("Reading what is in use"):
@@ -69,13 +69,16 @@ def _old_plan(file: str | None) -> OldPlan | None:
         raise PlanUnreadable(f"The plan {file} cannot be read: {error.strerror}") from error
 
 
-def _reports(flags: Flags, old: OldPlan | None) -> list[PlanReport]:
+def _reports(flags: Flags, request: Request, old: OldPlan | None) -> list[PlanReport]:
     """What shows the plan on stdout: with `--diff` its table and what changed, or in JSON what changed alone."""
     if old is None:
-        return [plan_report(flags)]
+        return [plan_report(flags, request)]
     if flags["output"] != "table":
         return [DifferenceDocument(sys.stdout.buffer, old, lines=flags["output"] == "jsonl")]
-    return [plan_report(flags), DifferenceTable(console(sys.stdout, flags["color"]), old, verbose=flags["verbose"])]
+    return [
+        plan_report(flags, request),
+        DifferenceTable(console(sys.stdout, flags["color"]), old, verbose=flags["verbose"]),
+    ]
 
 
 def _run_plan_of_the_past(flags: Flags) -> int:
@@ -90,7 +93,7 @@ def _run_plan_of_the_past(flags: Flags) -> int:
     world, request = prepared(flags)
     census = unasked_census(world, request, memory_of(world, request).recall(), "left out by --policy-at")
     run = PlanRun(world, request, census, now, policy_at=moment)
-    report = plan_report(flags)
+    report = plan_report(flags, request)
     with voice.working("Reading what the repositories hold"):
         pass_through(run, [report], voice)
     footer = end(run, [report])

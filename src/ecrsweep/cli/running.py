@@ -8,20 +8,19 @@ from typing import Any, Final
 
 import click
 import msgspec
+from rich.console import Console
 
 from ecrsweep.app import PlanRun, Reading, Request, take_census
 from ecrsweep.aws.session import AwsSession, AwsWorld
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import OF_ONE_POLICY, Configuration, Settings
-from ecrsweep.core.decisions import CHANGING
 from ecrsweep.core.document import (
     Footer,
-    PlannedImage,
     Scope,
-    decision_documents,
 )
 from ecrsweep.core.errors import BadInput, NotFound
 from ecrsweep.core.outcomes import ApplyResult
+from ecrsweep.core.policy import Otherwise
 from ecrsweep.core.uses import Coverage
 from ecrsweep.reports import PlanReport
 from ecrsweep.reports.json import (
@@ -36,6 +35,7 @@ from ecrsweep.reports.words import counted
 from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import prepare
+from ecrsweep.wiring.prices import list_prices
 
 Flags = dict[str, Any]
 
@@ -93,7 +93,7 @@ def say_what_reading_costs(request: Request, flags: Flags, voice: Voice) -> None
         )
 
 
-def plan_report(flags: Flags) -> PlanReport:
+def plan_report(flags: Flags, request: Request) -> PlanReport:
     """The report of a plan on stdout that `--output` means."""
     match flags["output"]:
         case "json":
@@ -101,21 +101,24 @@ def plan_report(flags: Flags) -> PlanReport:
         case "jsonl":
             return PlanLinesReport(sys.stdout.buffer)
         case _:
-            return PlanTable(console(sys.stdout, flags["color"]), verbose=flags["verbose"])
+            return plan_table(console(sys.stdout, flags["color"]), flags, request)
 
 
-def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> list[PlannedImage]:
-    """Let the repositories pass before every report; the images that an apply would change."""
-    going: list[PlannedImage] = []
+def plan_table(out: Console, flags: Flags, request: Request) -> PlanTable:
+    """The table of a plan; it tells what archiving costs where a policy archives."""
+    archives = any(policy.otherwise in {Otherwise.ARCHIVE, Otherwise.TRIAL} for policy in request.policies)
+    prices = (request.prices or list_prices()) if archives else None
+    return PlanTable(out, verbose=flags["verbose"], prices=prices)
+
+
+def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> None:
+    """Let the repositories pass before every report. Nothing of one is kept here when the next one comes."""
     for report in reports:
         report.begin(run.header)
     for plan in run.repositories():
         voice.say(f"{plan.repository.registry.region} {plan.repository.name}: {counted(len(plan.decisions), 'image')}")
         for report in reports:
             report.add(plan)
-        if plan.summary.changing:
-            going += (row for row in decision_documents(plan) if row.action in CHANGING)
-    return going
 
 
 def end(run: PlanRun, reports: Sequence[PlanReport]) -> Footer:
@@ -129,7 +132,9 @@ def end(run: PlanRun, reports: Sequence[PlanReport]) -> Footer:
 def say_what_is_lacking(
     world: AwsWorld, request: Request, coverage: Sequence[Coverage], voice: Voice, result: ApplyResult | None = None
 ) -> None:
-    """Where permissions were missing, the policy statement that grants them."""
+    """Where permissions were missing, the policy statement that grants them; as progress, what AWS throttled."""
+    for (action, region), times in sorted(world.throttled.items()):
+        voice.say(f"AWS throttled {action} in {region} {counted(times, 'time')}; such calls were repeated more slowly")
     missing = lacking(coverage, request.sources, world.allowed_actions, result)
     if missing:
         voice.warn(advice(missing))

@@ -48,10 +48,11 @@ def _plan() -> dict[str, Any]:
     parts = {name: _open(part) for name, part in parts.items()}
     durations = {name: {"type": ["string", "null"]} for name in DURATIONS}
     parts["Policy"]["properties"] |= durations
-    parts["PlannedReason"] = _object({"code": {"type": "string"}, "detail": {"type": "string"}}, ("code", "detail"))
+    del parts["Code"]  # a later version may know more
+    parts["Reason"] = _object({"code": {"type": "string"}, "detail": {"type": "string"}}, ("code", "detail"))
     parts["Coverage"] = _coverage()
     unresolved = _object({name: {"type": "string"} for name in ("reference", "workload", "source")})
-    verdict = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/PlannedReason"}]}
+    verdict = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/Reason"}]}
     members = {
         "format": {"const": PLAN_FORMAT},
         "created_at": _MOMENT,

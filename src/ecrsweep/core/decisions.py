@@ -95,7 +95,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     detail: str = ""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What shall happen to one image, and every reason for it. There is always at least one.
 
     `untag` are the tags that go where the action is to untag: never the last one, which would take the image along.
@@ -114,4 +114,6 @@ class Decision(msgspec.Struct, frozen=True):
 
 def in_order(reasons: list[Reason]) -> tuple[Reason, ...]:
     """Reasons sorted by code and detail, so that the same evidence always reads the same."""
+    if len(reasons) == 1:
+        return (reasons[0],)
     return tuple(sorted(reasons, key=lambda reason: (_RANK[reason.code], reason.detail)))

@@ -4,7 +4,7 @@ An artifact goes as a whole. One that is archived waits there until its time is 
 come back as it was. https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -47,19 +47,18 @@ def depart(graph: Graph, left: Sequence[str], policy: Policy, now: float) -> Dep
 
 def action_for(image: Image, policy: Policy) -> Action:
     """What is done with an image that goes: what is in the archive already can only be deleted."""
-    archives = policy.otherwise in {Otherwise.ARCHIVE, Otherwise.TRIAL}
+    archives = policy.otherwise is Otherwise.ARCHIVE or policy.otherwise is Otherwise.TRIAL
     return Action.ARCHIVE if archives and image.status == Status.ACTIVE else Action.DELETE
 
 
-def time_is_over(image: Image, policy: Policy) -> Iterator[Reason]:
+def time_is_over(image: Image, policy: Policy) -> list[Reason]:
     """What an archived image that goes has to say of its time in the archive."""
     if image.status == Status.ACTIVE or image.archived_at is None or policy.archived_for is None:
-        return
+        return []
     since, limit = rfc3339(image.archived_at), format_duration(policy.archived_for)
     if policy.otherwise is Otherwise.TRIAL:
-        yield Reason(Code.TRIAL_PASSED, f"archived {since}, and nothing missed it for {limit}")
-    else:
-        yield Reason(Code.NOT_KEPT, f"archived {since}, more than {limit} ago")
+        return [Reason(Code.TRIAL_PASSED, f"archived {since}, and nothing missed it for {limit}")]
+    return [Reason(Code.NOT_KEPT, f"archived {since}, more than {limit} ago")]
 
 
 def archived_reason(image: Image, policy: Policy | None) -> Reason:
@@ -81,5 +80,4 @@ def _stays_archived(image: Image, policy: Policy, now: float) -> bool:
 
 def _artifacts_of(digests: Sequence[str], graph: Graph, left: frozenset[str]) -> set[str]:
     """Whatever shares an artifact with one of these: all above them, and all under that."""
-    above = reached(digests, lambda digest: [upper for upper in graph.above(digest) if upper in left])
-    return reached(above, graph.under)
+    return reached(reached(digests, *graph.up, within=left), *graph.down)

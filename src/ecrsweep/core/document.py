@@ -6,7 +6,7 @@ docs/formats.md. Reading a plan trusts nothing in it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,7 @@ from ecrsweep.core.times import parse_rfc3339, rfc3339
 from ecrsweep.core.uses import Coverage, Use
 
 PLAN_FORMAT: Final = "ecrsweep.plan/1"
+_LINES_AT_ONCE: Final = 1000
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,14 +121,7 @@ class Footer(msgspec.Struct, frozen=True):
         return document | ({} if self.savings is None else {"savings": savings_document(self.savings)})
 
 
-class PlannedReason(msgspec.Struct, frozen=True):
-    """A reason as it stands in a document."""
-
-    code: str
-    detail: str = ""
-
-
-class PlannedImage(msgspec.Struct, frozen=True, omit_defaults=True):
+class PlannedImage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A decision as it stands in a document. Times are RFC 3339. `untag` stands only where tags go, `state` where it is not ACTIVE."""
 
     account: str
@@ -141,7 +135,7 @@ class PlannedImage(msgspec.Struct, frozen=True, omit_defaults=True):
     pulled_at: str | None
     size_bytes: int
     action: Action
-    reasons: tuple[PlannedReason, ...]
+    reasons: tuple[Reason, ...]
     untag: tuple[str, ...] = ()
     state: str = Status.ACTIVE.value
 
@@ -174,22 +168,27 @@ def planned(repository: Repository, decision: Decision) -> PlannedImage:
         region=repository.registry.region,
         repository=repository.name,
         digest=image.digest,
-        tags=tuple(sorted(image.tags)),
+        tags=tuple(sorted(image.tags)) if len(image.tags) > 1 else image.tags,
         kind=image.kind,
         media_type=image.media_type,
         pushed_at=None if image.pushed_at is None else rfc3339(image.pushed_at),
         pulled_at=None if image.pulled_at is None else rfc3339(image.pulled_at),
         size_bytes=image.size_bytes,
         action=decision.action,
-        reasons=tuple(PlannedReason(reason.code.value, reason.detail) for reason in decision.reasons),
+        reasons=decision.reasons,
         untag=decision.untag,
-        state=str(image.status),
+        state=image.status,
     )
 
 
 def decision_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
     """All decisions of a repository, as they stand in a document."""
     return (planned(plan.repository, decision) for decision in plan.decisions)
+
+
+def changing_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
+    """The decisions of a repository for which an apply has something to do, as they stand in a document."""
+    return (planned(plan.repository, decision) for decision in plan.decisions if decision.action in CHANGING)
 
 
 def coverage_document(entry: Coverage) -> dict[str, Any]:
@@ -267,29 +266,31 @@ class PlanLines:
 
     def __init__(self) -> None:
         """Begin with nothing written."""
-        self._encode = msgspec.json.Encoder().encode
+        self._encoder = msgspec.json.Encoder()
         self._content = hashlib.sha256()
         self._lines = 0
 
     def begin(self, header: Header) -> bytes:
         """The header."""
-        return self._line(header.document())
+        return self._counted([header.document()])
 
-    def add(self, plan: RepositoryPlan) -> bytes:
-        """A line a decision."""
-        return b"".join(self._line(row) for row in decision_documents(plan))
+    def add(self, plan: RepositoryPlan) -> Iterator[bytes]:
+        """A line a decision, a thousand at a time: the rows of a large repository are never there all at once."""
+        for start in range(0, len(plan.decisions), _LINES_AT_ONCE):
+            some = plan.decisions[start : start + _LINES_AT_ONCE]
+            yield self._counted([planned(plan.repository, decision) for decision in some])
 
     def end(self, footer: Footer) -> bytes:
         """The footer, with the number of all lines and the digest of all content."""
         last = footer.document() | {"lines": self._lines + 1}
-        self._content.update(self._encode(last))
-        return self._encode(last | {"digest": f"sha256:{self._content.hexdigest()}"}) + b"\n"
+        self._content.update(self._encoder.encode(last))
+        return self._encoder.encode(last | {"digest": f"sha256:{self._content.hexdigest()}"}) + b"\n"
 
-    def _line(self, document: object) -> bytes:
-        line = self._encode(document) + b"\n"
-        self._content.update(line)
-        self._lines += 1
-        return line
+    def _counted(self, documents: Sequence[object]) -> bytes:
+        lines = self._encoder.encode_lines(documents)
+        self._content.update(lines)
+        self._lines += len(documents)
+        return lines
 
 
 def read_plan(lines: Iterable[bytes], now: float) -> SavedPlan:

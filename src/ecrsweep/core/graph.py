@@ -7,10 +7,14 @@ images and edges, and end on graphs that no honest registry can hold (cycles).
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from ecrsweep.core.images import Image
+
+Edges = Mapping[str, Sequence[str]]
+"""From a digest to others; one without any has no entry, so that the many that stand alone cost nothing."""
 
 Neighbours = Callable[[str], Iterable[str]]
 
@@ -56,9 +60,19 @@ class Graph(msgspec.Struct, frozen=True):
         """What goes and stays with this manifest: its children and its referrers."""
         return (*self.children_of(digest), *self.referrers_of(digest))
 
+    @property
+    def down(self) -> tuple[Edges, Edges]:
+        """The edges to what goes and stays with a manifest: its children and its referrers."""
+        return self.children, self.referrers
+
+    @property
+    def up(self) -> tuple[Edges, Edges]:
+        """The edges to what a manifest belongs to: what lists it, and what it says something about."""
+        return self.parents, self.subjects
+
 
 def build_graph(images: Iterable[Image], edges: Mapping[str, Sequence[str]]) -> Graph:
-    """The graph of a repository. `edges` are the digests that each index or unknown manifest names."""
+    """The graph of a repository, in the order of the images. `edges` are the digests that each index or unknown manifest names."""
     held = {image.digest: image for image in images}
     children: dict[str, list[str]] = {}
     parents: dict[str, list[str]] = defaultdict(list)
@@ -67,24 +81,27 @@ def build_graph(images: Iterable[Image], edges: Mapping[str, Sequence[str]]) -> 
             children[parent] = [child for child in dict.fromkeys(named) if child in held and child != parent]
             for child in children[parent]:
                 parents[child].append(parent)
-    subjects, referrers = _subject_edges(held, children)
+    speaking = [image for image in held.values() if image.may_refer]
+    subjects, referrers = _subject_edges(speaking, held, children)
     attached = frozenset(digest for digest in subjects if _is_referrer(held[digest]))
     orphans = frozenset(
-        image.digest for image in held.values() if _is_referrer(image) and not any(s in held for s in image.subjects)
+        image.digest for image in speaking if _is_referrer(image) and not any(s in held for s in image.subjects)
     )
     roots = tuple(digest for digest in held if digest not in parents and digest not in attached)
     return Graph(held, children, dict(parents), referrers, subjects, attached, orphans, roots)
 
 
-def reached(starts: Iterable[str], neighbours: Neighbours) -> set[str]:
-    """Everything that can be walked to from `starts`, these included."""
+def reached(starts: Iterable[str], *edges: Edges, within: AbstractSet[str] | None = None) -> set[str]:
+    """Everything that can be walked to from `starts`, these included, without leaving `within`."""
     seen = set(starts)
-    waiting = list(seen)
+    waiting = [digest for some in edges for digest in min(seen, some, key=len) if digest in seen and digest in some]
     while waiting:
-        for neighbour in neighbours(waiting.pop()):
-            if neighbour not in seen:
-                seen.add(neighbour)
-                waiting.append(neighbour)
+        digest = waiting.pop()
+        for some in edges:
+            for neighbour in some.get(digest, ()):
+                if neighbour not in seen and (within is None or neighbour in within):
+                    seen.add(neighbour)
+                    waiting.append(neighbour)
     return seen
 
 
@@ -132,15 +149,15 @@ def _is_referrer(image: Image) -> bool:
 
 
 def _subject_edges(
-    held: Mapping[str, Image], children: Mapping[str, Sequence[str]]
+    speaking: Sequence[Image], held: Mapping[str, Image], children: Edges
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Who refers to whom. A manifest that contains its own subject belongs to it by containing it, and no other way."""
+    """Who of those that may refer does, and to whom. A manifest that contains its own subject belongs to it by containing it, and no other way."""
     subjects: dict[str, list[str]] = {}
     referrers: dict[str, list[str]] = defaultdict(list)
-    for image in held.values():
+    for image in speaking:
         present = [subject for subject in image.subjects if subject in held and subject != image.digest]
         if present and image.digest in children:
-            contained = reached([image.digest], lambda digest: children.get(digest, ()))
+            contained = reached([image.digest], children)
             present = [subject for subject in present if subject not in contained]
         if present:
             subjects[image.digest] = present

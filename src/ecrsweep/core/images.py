@@ -5,7 +5,7 @@ Rests on DescribeImages and BatchGetImage. Knows nothing of uses, policies or de
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -24,8 +24,11 @@ IMAGE_TYPES: Final = frozenset(
     }
 )
 
+_KNOWN_TYPES: Final = INDEX_TYPES | IMAGE_TYPES
+
 # The tag under which tools older than the `subject` field file a signature, SBOM or attestation.
 _REFERRER_TAG: Final = re.compile(r"sha256-([0-9a-f]{64})(?![0-9a-f])")
+_LIKE_A_REFERRER: Final = "sha256-"
 
 
 class Kind(StrEnum):
@@ -45,35 +48,71 @@ class Status(StrEnum):
     ACTIVATING = "ACTIVATING"
 
 
-class Image(msgspec.Struct, frozen=True, gc=False):
-    """One manifest in a repository. `pulled_at` leaves out our own reads; None means that no pull was recorded."""
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
+"""Seconds since the epoch, before the year 10000: what can be written as a date."""
+
+_AS_ECR_SAYS: Final = {
+    "digest": "imageDigest",
+    "tags": "imageTags",
+    "media_type": "imageManifestMediaType",
+    "artifact_type": "artifactMediaType",
+    "pushed_at": "imagePushedAt",
+    "pulled_at": "lastRecordedPullTime",
+    "size_bytes": "imageSizeInBytes",
+    "subject": "subjectManifestDigest",
+    "status": "imageStatus",
+    "archived_at": "lastArchivedAt",
+    "activated_at": "lastActivatedAt",
+}
+
+
+class Image(msgspec.Struct, frozen=True, gc=False, rename=_AS_ECR_SAYS):
+    """One manifest in a repository. `pulled_at` leaves out our own reads; None means that no pull was recorded.
+
+    Its fields are read under the names that DescribeImages gives them (`ImageDetail`).
+    """
 
     digest: str
     tags: tuple[str, ...] = ()
     media_type: str | None = None
     artifact_type: str | None = None
-    pushed_at: float | None = None
-    pulled_at: float | None = None
+    pushed_at: Moment | None = None
+    pulled_at: Moment | None = None
     size_bytes: int = 0
     subject: str | None = None
     status: str = Status.ACTIVE
-    archived_at: float | None = None
-    activated_at: float | None = None
+    archived_at: Moment | None = None
+    activated_at: Moment | None = None
     """When it last came back from the archive."""
 
     @property
     def kind(self) -> Kind:
         """Unknown media types stay unknown whatever subject they name: we don't know what they mean."""
-        if self.media_type not in IMAGE_TYPES and self.media_type not in INDEX_TYPES:
+        if not self.is_known:
             return Kind.UNKNOWN
-        if self.subject is not None or self.refers_by_tag_alone:
+        if self.may_refer and (self.subject is not None or self.refers_by_tag_alone):
             return Kind.REFERRER
         return Kind.INDEX if self.media_type in INDEX_TYPES else Kind.IMAGE
+
+    @property
+    def is_known(self) -> bool:
+        """True where its media type is one that is understood here."""
+        return self.media_type in _KNOWN_TYPES
 
     @property
     def needs_reading(self) -> bool:
         """True for the manifests that may name other manifests: indexes and unknown kinds."""
         return self.media_type not in IMAGE_TYPES
+
+    @property
+    def may_refer(self) -> bool:
+        """False for the many of which it is plain that they say nothing about another manifest."""
+        if self.subject is not None:
+            return True
+        for tag in self.tags:  # noqa: SIM110 - this is asked of every image, and a generator costs three times as much
+            if tag.startswith(_LIKE_A_REFERRER):
+                return True
+        return False
 
     @property
     def refers_by_tag_alone(self) -> bool:

@@ -160,7 +160,7 @@ def find_endangered(
     graph = build_graph(inventory.images, inventory.edges)
     users: dict[str, set[str]] = defaultdict(set)
     for digest, reasons in used.items():
-        for needed in reached([digest], graph.children_of):
+        for needed in reached([digest], graph.children):
             users[needed] |= {reason.detail for reason in reasons}
     taken = evaluate_lifecycle(rules, inventory.images, inventory.edges, now)
     return [

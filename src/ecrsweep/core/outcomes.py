@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ecrsweep.core.document import PlannedImage, PlannedReason, coverage_document
+from ecrsweep.core.decisions import Code, Reason
+from ecrsweep.core.document import PlannedImage, coverage_document
 from ecrsweep.core.uses import Coverage
 
 APPLY_FORMAT: Final = "ecrsweep.apply/1"
@@ -52,7 +53,7 @@ class Result(msgspec.Struct, frozen=True):
         spared = {Outcome.SPARED: "changed", Outcome.HELD: self.code or "coverage_gap"}.get(self.outcome)
         image = self.image
         if spared is not None:
-            reason = PlannedReason(spared, self.message or "")
+            reason = Reason(Code(spared), self.message or "")
             image = msgspec.structs.replace(image, action="hold", reasons=(reason,))
         fields: dict[str, Any] = msgspec.to_builtins(image)
         return fields | {"outcome": self.outcome.value, "code": self.code, "message": self.message}

@@ -5,7 +5,7 @@ Durations are seconds. A policy is checked when it is made: nonsense never overf
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -125,10 +125,15 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def protecting(self, tag: str) -> str | None:
         """The first pattern that protects this tag."""
-        for pattern in self.protected_tags:
-            if _glob(pattern).match(tag):
+        for pattern, found in _finders(self.protected_tags, self.protected_tag_regexes):
+            if found(tag):
                 return pattern
-        return next((pattern for pattern in self.protected_tag_regexes if _regex(pattern).search(tag)), None)
+        return None
+
+    @property
+    def horizon(self) -> float:
+        """Seconds after which time alone speaks for nothing any more."""
+        return max(self.grace, self.untagged_for, self.pulled_within or 0.0, self.pushed_within or 0.0)
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,6 +188,15 @@ def format_duration(seconds: float) -> str:
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(pattern))
+
+
+@lru_cache(maxsize=64)
+def _finders(globs: tuple[str, ...], regexes: tuple[str, ...]) -> tuple[tuple[str, Callable[[str], object]], ...]:
+    """Patterns with what finds them in a tag."""
+    return (
+        *((pattern, _glob(pattern).match) for pattern in globs),
+        *((pattern, _regex(pattern).search) for pattern in regexes),
+    )
 
 
 @lru_cache(maxsize=1024)

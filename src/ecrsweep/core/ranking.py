@@ -5,7 +5,8 @@ digest counts as newer.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -45,11 +46,9 @@ def newest_first(image: Image) -> tuple[float, str]:
     return (float("-inf") if image.pushed_at is None else -image.pushed_at, image.digest)
 
 
-def stand(graph: Graph, tagged: Iterable[str], policy: Policy | None) -> Standing:
-    """Where the artifacts with these roots stand. Linear in images, tags and edges, but for sorting."""
-    heads = (graph.images[digest] for digest in tagged)
-    ordered = sorted((head for head in heads if head.status != Status.ARCHIVED), key=newest_first)
-    roots = [head.digest for head in ordered]
+def stand(graph: Graph, tagged: AbstractSet[str], policy: Policy | None) -> Standing:
+    """Where the artifacts with these roots stand, in a graph that has the newest image first. Linear but for sorting."""
+    roots = [digest for digest, head in graph.images.items() if digest in tagged and head.status != Status.ARCHIVED]
     standing = Standing({}, defaultdict(list), set())
     if policy is not None:
         tags = _tags_of(graph, roots) if policy.newest_per or policy.order is Order.SEMVER else {}
@@ -64,10 +63,9 @@ def stand(graph: Graph, tagged: Iterable[str], policy: Policy | None) -> Standin
 
 def _tags_of(graph: Graph, roots: Iterable[str]) -> dict[str, list[str]]:
     """The tags of each artifact, but for those of its referrers."""
-    members: Callable[[str], Sequence[str]] = graph.children_of
     silent = graph.attached | graph.orphans
     return {
-        root: sorted(tag for digest in reached([root], members) - silent for tag in graph.images[digest].tags)
+        root: sorted(tag for digest in reached([root], graph.children) - silent for tag in graph.images[digest].tags)
         for root in roots
     }
 

@@ -239,8 +239,7 @@ def in_order_of_pushing(manifests: Iterable[KeptManifest]) -> tuple[KeptManifest
 
 def _artifact(graph: Graph, digest: str) -> set[str]:
     """Everything that has to be there so that an image can be pulled by whatever name: what contains it, and all under that."""
-    above = reached([digest], lambda one: (*graph.parents_of(one), *graph.subjects_of(one)))
-    return reached(above, graph.under)
+    return reached(reached([digest], *graph.up), *graph.down)
 
 
 def _artifacts(digests: Sequence[str], graph: Graph) -> list[str]:

@@ -14,7 +14,7 @@ import msgspec
 from ecrsweep.core.decisions import Action, Code, Decision, Reason, in_order
 from ecrsweep.core.departure import action_for, archived_reason, depart, time_is_over
 from ecrsweep.core.graph import Graph, build_graph, reached
-from ecrsweep.core.images import Image, Inventory, Kind, Status
+from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.policy import Order, Policy, format_duration
 from ecrsweep.core.ranking import Standing, newest_first, stand
 from ecrsweep.core.times import rfc3339
@@ -24,6 +24,9 @@ from ecrsweep.core.untagging import tags_to_go
 _STRONG: Final = frozenset({Code.IN_USE, Code.USED_RECENTLY, Code.PROTECTED_TAG, Code.HELD_BY_OWNER})
 # Pushed or pulled: speaks for what contains the image. From a referrer it speaks for nobody.
 _WEAK: Final = frozenset({Code.PULLED_RECENTLY, Code.PUSHED_RECENTLY, Code.UNTAGGED_GRACE})
+
+_SLACK: Final = 1.0
+"""A second more than any criterion looks back, so that no rounding of times decides whether it is asked."""
 
 _Reasons = dict[str, list[Reason]]
 
@@ -43,12 +46,16 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class _Context(msgspec.Struct, frozen=True):
-    """Which images stand in tagged artifacts, in untagged ones, in none (circles), and where the tagged artifacts stand."""
+    """Which images stand in tagged artifacts, in untagged ones, in none (circles), and where the tagged artifacts stand.
+
+    `horizon`: what was neither pushed nor pulled nor restored for so many seconds has no criterion of time on its side.
+    """
 
     in_tagged: set[str]
     in_untagged: set[str]
     circular: set[str]
     standing: Standing
+    horizon: float
 
 
 def decide(inventory: Inventory, evidence: Evidence, policy: Policy | None, now: float) -> list[Decision]:
@@ -58,13 +65,14 @@ def decide(inventory: Inventory, evidence: Evidence, policy: Policy | None, now:
     `policy` None: nobody governs the repository. `now` in seconds since the epoch. Linear in images, tags and edges, but
     for the sort.
     """
-    graph = build_graph(inventory.images, inventory.edges)
+    images = sorted(inventory.images, key=newest_first)
+    graph = build_graph(images, inventory.edges)
     context = _context(graph, policy)
     own = _own_reasons(graph, context, evidence, policy, now)
     _flow_up(graph, own)
     waiting: dict[str, Reason] = {}
     if policy is not None:
-        kept = reached(list(own), graph.under)
+        kept = reached(own, *graph.down)
         departure = depart(graph, [digest for digest in graph.images if digest not in kept], policy, now)
         for digest, reason in departure.binding.items():
             own[digest].append(reason)
@@ -77,7 +85,7 @@ def decide(inventory: Inventory, evidence: Evidence, policy: Policy | None, now:
         _staying(image, own[image.digest], policy, named, now, whole=evidence.whole is not None)
         if image.digest in own
         else _going(graph, context, policy, image, own)
-        for image in sorted(inventory.images, key=newest_first)
+        for image in images
     ]
 
 
@@ -94,7 +102,7 @@ def _staying(
 def _going(graph: Graph, context: _Context, policy: Policy | None, image: Image, own: _Reasons) -> Decision:
     """What nothing keeps. Where nobody governs, everything is kept, so there is a policy."""
     assert policy is not None  # noqa: S101 - said above
-    return Decision(image, action_for(image, policy), in_order(list(_departing(graph, context, policy, image, own))))
+    return Decision(image, action_for(image, policy), in_order(_departing(graph, context, policy, image, own)))
 
 
 def _context(graph: Graph, policy: Policy | None) -> _Context:
@@ -104,12 +112,13 @@ def _context(graph: Graph, policy: Policy | None) -> _Context:
         if image.tags and image.digest not in graph.attached and image.digest not in graph.orphans
     )
     roots = set(graph.roots)
-    tagged = reached(speaking, graph.parents_of) & roots
+    tagged = reached(speaking, graph.parents) & roots
     return _Context(
-        in_tagged=reached(tagged, graph.children_of),
-        in_untagged=reached(roots - tagged, graph.children_of),
-        circular=graph.images.keys() - reached(roots, graph.under),
+        in_tagged=reached(tagged, graph.children),
+        in_untagged=reached(roots - tagged, graph.children),
+        circular=graph.images.keys() - reached(roots, *graph.down),
         standing=stand(graph, tagged, policy),
+        horizon=0.0 if policy is None else policy.horizon + _SLACK,
     )
 
 
@@ -132,29 +141,42 @@ def _own_reasons(graph: Graph, context: _Context, evidence: Evidence, policy: Po
     return own
 
 
-def _by_policy(graph: Graph, context: _Context, image: Image, policy: Policy, now: float) -> Iterator[Reason]:
+def _by_policy(graph: Graph, context: _Context, image: Image, policy: Policy, now: float) -> list[Reason]:
     """The criteria of the policy that hold for an image."""
-    yield from _by_rule(image, policy, now)
-    if image.digest not in graph.attached:
-        yield from _by_last_use(image, policy, now, context)
-    for place in context.standing.places.get(image.digest, ()):
-        yield Reason(Code.NEWEST, place.described)
-    if image.digest in context.circular:
-        yield Reason(Code.UNKNOWN_ARTIFACT, "its manifests contain each other")
-
-
-def _by_rule(image: Image, policy: Policy, now: float) -> Iterator[Reason]:
-    """The criteria that hold for any image, whatever artifact it stands in."""
+    found = []
     for tag in image.tags:
         pattern = policy.protecting(tag)
         if pattern is not None:
-            yield Reason(Code.PROTECTED_TAG, f"{tag} (matches {pattern})" if tag != pattern else tag)
+            found.append(Reason(Code.PROTECTED_TAG, f"{tag} (matches {pattern})" if tag != pattern else tag))
+    if not image.is_known:
+        found.append(Reason(Code.UNKNOWN_ARTIFACT, image.media_type or "no media type"))
+    if not _is_long_ago(image, now - context.horizon):
+        found += _by_grace(image, policy, now)
+        if image.digest not in graph.attached:
+            found += _by_last_use(image, policy, now, context)
+    for place in context.standing.places.get(image.digest, ()):
+        found.append(Reason(Code.NEWEST, place.described))
+    if image.digest in context.circular:
+        found.append(Reason(Code.UNKNOWN_ARTIFACT, "its manifests contain each other"))
+    return found
+
+
+def _is_long_ago(image: Image, moment: float) -> bool:
+    """Whether all that is known to have happened to an image happened before that moment."""
+    return (
+        image.pushed_at is not None
+        and image.pushed_at < moment
+        and (image.pulled_at is None or image.pulled_at < moment)
+        and (image.activated_at is None or image.activated_at < moment)
+    )
+
+
+def _by_grace(image: Image, policy: Policy, now: float) -> Iterator[Reason]:
+    """The criteria of time that hold for any image, whatever artifact it stands in."""
     if image.pushed_at is None:
         yield Reason(Code.PUSHED_RECENTLY, "ECR does not say when it was pushed")
     elif now - image.pushed_at <= policy.grace:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within the grace of {format_duration(policy.grace)}")
-    if image.kind is Kind.UNKNOWN:
-        yield Reason(Code.UNKNOWN_ARTIFACT, image.media_type or "no media type")
     if image.activated_at is not None and now - image.activated_at <= policy.grace:
         yield Reason(Code.PUSHED_RECENTLY, _restored(image, policy.grace))
 
@@ -170,7 +192,8 @@ def _by_last_use(image: Image, policy: Policy, now: float, context: _Context) ->
     elif tagged and policy.pulled_within and age <= policy.pulled_within:
         limit = format_duration(policy.pulled_within)
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)} and not pulled since, within {limit}")
-    if policy.pulled_within and image.activated_at is not None and now - image.activated_at <= policy.pulled_within:
+    back = None if image.activated_at is None else now - image.activated_at
+    if policy.pulled_within and back is not None and policy.grace < back <= policy.pulled_within:
         yield Reason(Code.PUSHED_RECENTLY, _restored(image, policy.pulled_within))
     if policy.pushed_within and age <= policy.pushed_within:
         yield Reason(Code.PUSHED_RECENTLY, f"{_pushed(image)}, within {format_duration(policy.pushed_within)}")
@@ -196,34 +219,40 @@ def _flow_up(graph: Graph, own: _Reasons) -> None:
         for digest, reasons in own.items()
         if digest not in graph.attached and any(reason.code in _WEAK for reason in reasons)
     ]
-    edges = {(digest, upper) for digest in reached(strong, graph.above) for upper in graph.above(digest)}
-    edges |= {(digest, upper) for digest in reached(weak, graph.parents_of) for upper in graph.parents_of(digest)}
+
+    edges = {(digest, upper) for digest in reached(strong, *graph.up) for upper in graph.above(digest)}
+    edges |= {(digest, upper) for digest in reached(weak, graph.parents) for upper in graph.parents_of(digest)}
     for digest, upper in edges:
         own[upper].append(Reason(Code.PARENT_OF_KEPT, digest))
 
 
 def _flow_down(graph: Graph, own: _Reasons) -> None:
     """Give `child_of_kept` and `referrer_of_kept` to all that belongs to what is kept."""
-    for digest in reached(list(own), graph.under):
+    for digest in reached(own, *graph.down):
         for child in graph.children_of(digest):
             own[child].append(Reason(Code.CHILD_OF_KEPT, digest))
         for referrer in graph.referrers_of(digest):
             own[referrer].append(Reason(Code.REFERRER_OF_KEPT, digest))
 
 
-def _departing(graph: Graph, context: _Context, policy: Policy, image: Image, own: _Reasons) -> Iterator[Reason]:
+def _departing(graph: Graph, context: _Context, policy: Policy, image: Image, own: _Reasons) -> list[Reason]:
     """Why an image goes that nothing keeps: as the head of its artifact, or with what it belongs to."""
     parents = graph.parents_of(image.digest)
     subjects = graph.subjects_of(image.digest) if image.digest in graph.attached else ()
-    yield from (Reason(Code.CHILD_OF_DELETED, parent) for parent in parents if parent not in own)
-    yield from (Reason(Code.REFERRER_OF_DELETED, subject) for subject in subjects if subject not in own)
-    over = list(time_is_over(image, policy))
-    yield from over
+    over = time_is_over(image, policy)
+    if not (parents or subjects):
+        return over or [_not_kept(graph, context, policy, image)]
+    found = [Reason(Code.CHILD_OF_DELETED, parent) for parent in parents if parent not in own]
+    found += (Reason(Code.REFERRER_OF_DELETED, subject) for subject in subjects if subject not in own)
+    found += over
     if any(upper in own for upper in (*parents, *subjects)):
-        yield Reason(Code.NOT_KEPT, "what it belongs to is in the archive already")
-    elif not (parents or subjects or over):
-        pulled = "never pulled" if image.pulled_at is None else f"last pulled {rfc3339(image.pulled_at)}"
-        yield Reason(Code.NOT_KEPT, f"{_standing(graph, context, policy, image)}, {_pushed(image)}, {pulled}")
+        found.append(Reason(Code.NOT_KEPT, "what it belongs to is in the archive already"))
+    return found
+
+
+def _not_kept(graph: Graph, context: _Context, policy: Policy, image: Image) -> Reason:
+    pulled = "never pulled" if image.pulled_at is None else f"last pulled {rfc3339(image.pulled_at)}"
+    return Reason(Code.NOT_KEPT, f"{_standing(graph, context, policy, image)}, {_pushed(image)}, {pulled}")
 
 
 def _standing(graph: Graph, context: _Context, policy: Policy, image: Image) -> str:

@@ -44,8 +44,7 @@ def _explained(inventory: Inventory, index: UseIndex) -> set[str]:
     """The digests of all that the other uses of a repository touch when they are pulled."""
     used = index.match(inventory.repository, inventory.images).reasons.keys()
     graph = build_graph(inventory.images, inventory.edges)
-    below = reached(used, graph.under)
-    return below | reached(used, lambda digest: (*graph.parents_of(digest), *graph.subjects_of(digest)))
+    return reached(used, *graph.down) | reached(used, *graph.up)
 
 
 def _names(uses: Iterable[Use]) -> set[tuple[Repository, str | None]]:

@@ -29,7 +29,7 @@ class PlanLinesReport:
 
     def add(self, plan: RepositoryPlan) -> None:
         """Write a line a decision."""
-        self._out.write(self._lines.add(plan))
+        self._out.writelines(self._lines.add(plan))
 
     def end(self, footer: Footer) -> None:
         """Write the footer."""

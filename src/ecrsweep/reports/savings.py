@@ -1,10 +1,11 @@
 """How the true bytes of a plan and their worth read to people: exact where they are, "at most" where they are not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ecrsweep.core.images import OwnReads
 from ecrsweep.core.plan import Summary
+from ecrsweep.core.prices import Prices, cost_of_archive
 from ecrsweep.core.savings import Figures, Savings, Sizes, monthly_savings
 from ecrsweep.reports.words import counted, size
 
@@ -79,6 +80,22 @@ def savings_lines(savings: Savings) -> Iterator[str]:
         yield f"Prices: the list has none of {', '.join(savings.assumed_regions)}, so its default is taken there."
     if savings.unpriced_regions:
         yield f"Prices: none is known of {', '.join(savings.unpriced_regions)}, so no sum is told; --prices FILE gives one."
+
+
+def archive_lines(by_region: Mapping[str, int], prices: Prices) -> Iterator[str]:
+    """What each choice costs for bytes that go into the archive, by region: to archive, to bring back, to delete instead."""
+    costs = [cost_of_archive(count, region, prices) for region, count in by_region.items() if count]
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return
+    least, month = sum(cost.least for cost in known), sum(cost.a_month for cost in known)
+    standard, back = sum(cost.standard_a_month for cost in known), sum(cost.restore for cost in known)
+    saved = standard - month
+    yield (
+        f"Cost of archiving: at most {_dollars(month)} a month, at least {prices.archive_minimum_days} days of it are billed "
+        f"({_dollars(least)}); to bring all of it back {_dollars(back)}. It saves {_dollars(saved)} a month against keeping, "
+        f"deleting saves {_dollars(standard)}; list price of {prices.date}."
+    )
 
 
 def blind_window(reads: OwnReads) -> str:

@@ -18,11 +18,13 @@ from ecrsweep.core.images import Status
 from ecrsweep.core.outcomes import CHANGED, ApplyResult, Outcome, Result
 from ecrsweep.core.plan import Explanation, Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import Order, Otherwise, Policy, format_duration
+from ecrsweep.core.prices import Prices
 from ecrsweep.core.savings import Sizes
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
 from ecrsweep.reports.savings import (
+    archive_lines,
     archived_bytes,
     archived_cell,
     blind_window,
@@ -57,9 +59,10 @@ def console(out: TextIO, color: str) -> Console:
 class PlanTable:
     """A plan for people: a line a repository, then totals, evidence and what to do next (`reports.PlanReport`)."""
 
-    def __init__(self, out: Console, *, verbose: bool = False) -> None:
-        """`verbose` also shows every image, as the repositories come."""
+    def __init__(self, out: Console, *, verbose: bool = False, prices: Prices | None = None) -> None:
+        """`verbose` also shows every image, as the repositories come. With `prices` it tells what archiving costs."""
         self._out = out
+        self._prices = prices
         self._verbose = verbose
         self._rows: list[tuple[RepositoryPlan, Summary]] = []
         self._regions: set[str] = set()
@@ -108,8 +111,17 @@ class PlanTable:
             self._out.print(line)
         for line in savings_lines(footer.savings) if footer.savings is not None else ():
             self._out.print(Text(printable(line)))
+        if self._prices is not None:
+            for line in archive_lines(self._archived_by_region(), self._prices):
+                self._out.print(line)
         _print_unresolved(self._out, footer.unresolved)
         self._out.print(Text(verdict(footer, past=self._past), style="bold"))
+
+    def _archived_by_region(self) -> dict[str, int]:
+        found: dict[str, int] = defaultdict(int)
+        for plan, summary in self._rows:
+            found[plan.repository.registry.region] += summary.archive_bytes_upper_bound
+        return found
 
     def _table(self, footer: Footer) -> Table:
         total, savings = footer.summary, footer.savings

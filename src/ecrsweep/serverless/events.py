@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ecrsweep.aws.decoding import image_of
 from ecrsweep.aws.session import AwsPlace, AwsSession
 from ecrsweep.config import check_state
 from ecrsweep.core.errors import AwsFailure, BadInput, EcrsweepError
@@ -183,11 +184,10 @@ def _named_now(session: AwsSession, seen: Seen) -> str | None:
             "ecr", "describe_images", registryId=registry.account, repositoryName=reference.repository.name,
             imageIds=[{"imageTag": reference.tag}],
         )  # fmt: skip
-        (image,) = answer["imageDetails"]
-        pushed: float = image["imagePushedAt"].timestamp()
-        return str(image["imageDigest"]) if pushed <= seen.since else None
+        (image,) = map(image_of, answer["imageDetails"])
     except (AwsFailure, KeyError, ValueError):
         return None
+    return image.digest if image.pushed_at is not None and image.pushed_at <= seen.since else None
 
 
 def location_of(environ: Mapping[str, str]) -> str:

@@ -19,8 +19,8 @@ from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
 from ecrsweep.aws.state import BucketState
 from ecrsweep.config import Settings
-from ecrsweep.core.decisions import CHANGING, Code
-from ecrsweep.core.document import PlannedImage, SavedPlan, decision_documents, read_plan, summary_document
+from ecrsweep.core.decisions import Code
+from ecrsweep.core.document import PlannedImage, SavedPlan, changing_documents, read_plan, summary_document
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
@@ -195,7 +195,7 @@ class Run:
             for plan in run.repositories(stop):
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
-                going += (row for row in decision_documents(plan) if row.action in CHANGING)
+                going += changing_documents(plan)
             footer = run.footer()
             statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
             self._note(run, request, statuses)

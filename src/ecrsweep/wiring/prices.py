@@ -17,9 +17,14 @@ def prices_of(settings: Settings) -> Prices | None:
             raise BadInput("--prices values the true bytes: add --exact-size")
         return None
     if settings.prices is None:
-        return read_prices(_OUR_OWN.read_bytes(), _OUR_OWN.name)
+        return list_prices()
     try:
         content = Path(settings.prices).read_bytes()
     except OSError as error:
         raise BadInput(f"--prices {settings.prices} cannot be read: {error.strerror}") from error
     return read_prices(content, f"--prices {settings.prices}")
+
+
+def list_prices() -> Prices:
+    """The list that comes along."""
+    return read_prices(_OUR_OWN.read_bytes(), _OUR_OWN.name)

@@ -1,0 +1,57 @@
+"""The plan as a document: large repositories are written in parts, and read back as one plan."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecrsweep.core.document import Footer, Header, PlanLines, Scope, changing_documents, read_plan
+from ecrsweep.core.images import Image, Inventory
+from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.plan import RepositoryPlan, plan_repository
+from ecrsweep.core.policy import DAY, Policy
+from ecrsweep.core.times import parse_rfc3339, rfc3339
+from ecrsweep.core.uses import UseIndex
+
+NOW = 1_764_000_000.0
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def plan_of(images: int) -> RepositoryPlan:
+    """A plan of so many images that are all old."""
+    repository = Repository(Registry("123456789012", "us-east-1"), "team/app")
+    held = tuple(
+        Image(f"sha256:{number:064x}", (f"v{number}",), DOCKER, pushed_at=NOW - 90 * DAY - number)
+        for number in range(images)
+    )
+    return plan_repository(
+        Inventory(repository, held, {}), UseIndex([]).match(repository, held), Policy(newest=10), NOW
+    )
+
+
+def _footer(plan: RepositoryPlan) -> Footer:
+    return Footer((), (), plan.summary)
+
+
+def test_a_repository_of_several_parts_reads_back_as_it_was_planned() -> None:
+    plan, lines = plan_of(2_345), PlanLines()
+    header = Header(NOW, NOW + DAY, "0", (Policy(newest=10),), Scope("123456789012", ("us-east-1",)))
+    parts = list(lines.add(plan))
+    assert [part.count(b"\n") for part in parts] == [1000, 1000, 345]
+    assert max(len(part) for part in parts) < 1_000_000
+    lines = PlanLines()
+    written = lines.begin(header) + b"".join(lines.add(plan)) + lines.end(_footer(plan))
+    saved = read_plan(written.splitlines(keepends=True), NOW)
+    assert saved.going == tuple(changing_documents(plan))
+    assert len(saved.going) == 2_335
+
+
+def test_without_images_nothing_is_written() -> None:
+    assert list(PlanLines().add(plan_of(0))) == []
+
+
+@given(st.one_of(st.integers(0, 253_402_300_799), st.floats(0, 2**33), st.floats(0, 2**33).map(lambda s: round(s, 3))))
+def test_times_are_written_as_the_standard_library_writes_them(seconds: float) -> None:
+    expected = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    assert rfc3339(seconds) == expected
+    assert abs(parse_rfc3339(expected) - seconds) < 1e-6
