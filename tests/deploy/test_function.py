@@ -275,7 +275,11 @@ def test_the_time_limit_while_planning_deletes_nothing_and_the_next_run_finishes
     plans = len(deployed.keys("plans/"))
     repos = [repository(aws, f"team/app{number}") for number in range(40)]
     index = repos[0].push_index([repos[0].push_image(pushed_at=ago(days=950))], pushed_at=ago(days=950))
-    aws.faults.add(Fault("delay", "ecr", "DescribeImages", seconds=limit * 0.4))
+    late = {repo.name for repo in repos[20:]}
+    hangs = Fault(
+        "delay", "ecr", "DescribeImages", seconds=limit + 1, when=lambda asked: asked["repositoryName"] in late
+    )
+    aws.faults.add(hangs)
     said = deployed.invoke({"command": "apply"}, seconds=limit)
     assert said.error == "Incomplete"
     assert "the time limit" in said.message
