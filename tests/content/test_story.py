@@ -20,7 +20,9 @@ from tests.support import Cli
 
 pytestmark = pytest.mark.needs_system(*PROGRAMS)
 
-RULES = ("--keep-newest", "0", "--pulled-within", "0d", "--used-within", "0d", "--keep-tag", "*-kept")
+RULES = (
+    "--keep-newest", "0", "--pulled-within", "0d", "--used-within", "0d", "--keep-tag", "*-kept", "--max-fraction", "1",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -129,7 +131,9 @@ def test_a_use_of_any_member_keeps_that_artifact_whole(
     for kind, role in running.items():
         image = f"{repo.uri}@{content.of(kind, 'gone')[role]}"
         aws.ecs.run(aws.ecs.register(kind, {"app": image}))
-    ended = cli("apply", "--yes", "--output", "json", "--keep-newest", "0", "--pulled-within", "0d")
+    ended = cli(
+        "apply", "--yes", "--output", "json", "--keep-newest", "0", "--pulled-within", "0d", "--max-fraction", "1"
+    )
     assert ended.status == 0, ended.err
     assert {image.digest for image in repo.images()} == {
         digest for kind in running for digest in content.of(kind, "gone").digests

@@ -228,7 +228,7 @@ def test_the_time_limit_in_the_middle_of_deletions_leaves_a_true_report_and_the_
     aws: Emulator, deploy: Deploy
 ) -> None:
     repo = repository(aws, images=1501)
-    deployed = deploy(Mode="delete")
+    deployed = deploy(Mode="delete", MaxFraction="1")
     limit = deployed.limit()
     aws.faults.add(Fault("delay", "ecr", "BatchDeleteImage", seconds=limit / 14))  # well within the margin
     said = deployed.invoke({"command": "apply"}, seconds=limit)
@@ -249,7 +249,7 @@ def test_a_deletion_that_hangs_is_unknown_in_the_report_and_nothing_is_sent_afte
     aws: Emulator, deploy: Deploy
 ) -> None:
     repo = repository(aws, images=301)
-    deployed = deploy(Mode="delete")
+    deployed = deploy(Mode="delete", MaxFraction="1")
     limit = deployed.limit()
     aws.faults.add(Fault("delay", "ecr", "BatchDeleteImage", seconds=limit + 1, skip=1, times=1))
     said = deployed.invoke({"command": "apply"}, seconds=limit)

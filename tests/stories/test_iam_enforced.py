@@ -11,7 +11,7 @@ import pytest
 from ministack.core import router
 
 from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
-from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
 from ecrsweep.sources import OWN, chosen_sources
@@ -93,7 +93,7 @@ def rounds() -> list[dict[str, set[str]]]:
     return found
 
 
-OF_THE_REGISTRY = (*READ_ACTIONS, *DELETE_ACTIONS)
+OF_THE_REGISTRY = (*READ_ACTIONS, *OWNERS_ACTIONS, *DELETE_ACTIONS)
 TOGETHER = rounds()
 
 
