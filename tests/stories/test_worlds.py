@@ -24,7 +24,7 @@ from ecrsweep.sources.ecs import EcsSource
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REGIONS = ("eu-west-1", "us-east-1")
-EXAMPLES = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25
+EXAMPLES = 200 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25
 READING = ("Describe", "List", "Get", "BatchGet")
 STRICT = Policy(newest=1, pulled_within=None)
 
