@@ -56,8 +56,11 @@ class AwsSession:
         region: str | None = None,
         environ: Mapping[str, str],
         run: str | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """`region` is the one to begin with, None for the configured one; `run` names the run in CloudTrail.
+
+        `pace` is how fast it may ask; None waits in real time, and no longer than until `close`.
 
         Raises `CredentialsFailure` for an unknown profile.
         """
@@ -78,7 +81,7 @@ class AwsSession:
         self.allowed_actions: set[str] = set()
         self._offered: dict[tuple[str, str], bool] = {}
         self._ended = threading.Event()
-        self.pace = Pace(sleep=self._ended.wait)
+        self.pace = pace or Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
     @cached_property
