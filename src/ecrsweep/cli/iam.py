@@ -8,13 +8,15 @@ from typing import Any, Final
 
 from ecrsweep.aws.bucket import check_name
 from ecrsweep.aws.partitions import known_regions, partition_of_all, suggestion, unfamiliar
+from ecrsweep.config import Configuration
 from ecrsweep.core.errors import BadInput
 from ecrsweep.sources import chosen_sources
 from ecrsweep.wiring.exits import Exit
-from ecrsweep.wiring.policies import MANAGED_POLICY_LIMIT, Wanted, policy_document
+from ecrsweep.wiring.policies import BY_PROXY, MANAGED_POLICY_LIMIT, OF_MEMBERS, ROLE, Wanted, policy_document
 from ecrsweep.wiring.prepare import ALL_REGIONS, check_skipped
 
 _ANY: Final = "*"
+_ROLE: Final = re.compile(r"([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
 _PARTITION: Final = re.compile(r"aws(-[a-z0-9]+)*")
 
 
@@ -31,6 +33,8 @@ def run_iam_policy(flags: dict[str, Any]) -> int:
 def _wanted(flags: dict[str, Any]) -> Wanted:
     """Raises `BadInput`."""
     check_skipped(flags["skip_sources"])
+    by_proxy = flags["purpose"] in BY_PROXY
+    accounts = _accounts(flags["accounts"])
     sources = chosen_sources(flags["with_sources"], ())
     regions, consumers = _regions(flags["regions"]), _regions(flags["consumer_regions"])
     return Wanted(
@@ -39,9 +43,11 @@ def _wanted(flags: dict[str, Any]) -> Wanted:
         regions=regions,
         consumer_regions=consumers,
         repositories=flags["repositories"] or (_ANY,),
-        account=_account(flags["account"]),
+        account=_ANY if by_proxy else _account(accounts, flags["config"]),
         partition=_partition(flags["partition"], (*(regions or ()), *(consumers or ()))),
-        bucket=None if flags["bucket"] is None else check_name(flags["bucket"]),
+        bucket=_bucket(flags["bucket"], flags["purpose"]),
+        role=_role(flags["role_name"], by_proxy=by_proxy),
+        members=accounts if by_proxy and accounts else (_ANY,),
     )
 
 
@@ -49,10 +55,37 @@ def _regions(named: Sequence[str]) -> tuple[str, ...] | None:
     return None if not named or ALL_REGIONS in named else tuple(sorted(set(named)))
 
 
-def _account(named: str | None) -> str:
-    if named is not None and not re.fullmatch(r"[0-9]{12}", named):
-        raise BadInput(f'--account "{named}": an account has 12 digits')
-    return named or _ANY
+def _accounts(named: Sequence[str]) -> tuple[str, ...]:
+    for account in named:
+        if not re.fullmatch(r"[0-9]{12}", account):
+            raise BadInput(f'--account "{account}": an account has 12 digits')
+    return tuple(sorted(set(named)))
+
+
+def _account(named: Sequence[str], configuration: Configuration | None) -> str:
+    """The one whose identity gets the policy: the one named, that of the configuration, or any."""
+    if len(named) > 1:
+        raise BadInput(
+            "--account: an identity is of one account. Several are for --for caller, which assumes their roles"
+        )
+    said = {} if configuration is None else configuration.settings
+    return named[0] if named else said.get("account") or _ANY
+
+
+def _role(named: str | None, *, by_proxy: bool) -> str:
+    if named is not None and not by_proxy:
+        raise BadInput("--role-name goes with --for caller: it names the role that is assumed")
+    if named is not None and not _ROLE.fullmatch(named):
+        raise BadInput(
+            f'--role-name "{named}": a role has up to 64 letters, digits and _+=,.@-, with its path in front'
+        )
+    return named or ROLE
+
+
+def _bucket(named: str | None, purpose: str) -> str | None:
+    if named is not None and purpose in OF_MEMBERS:
+        raise BadInput(f"--bucket does not go with --for {purpose}: the caller keeps its plans there, so --for caller")
+    return None if named is None else check_name(named)
 
 
 def _partition(named: str | None, regions: Sequence[str]) -> str:
