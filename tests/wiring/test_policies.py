@@ -155,7 +155,7 @@ def test_the_arns_are_those_of_the_service_that_the_reference_names(action: str)
     formats = {row["resource_arn_format"] for row in get_action_data(service, operation)[service]} - {"*"}
     kind = kind_of(action)
     if kind.ends:
-        assert kind.service or service in {arn.split(":")[2] for arn in formats}
+        assert (kind.service or service) in {arn.split(":")[2] for arn in formats}
 
 
 @pytest.mark.parametrize("bucket", [None, "plans"])
