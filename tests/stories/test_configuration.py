@@ -180,6 +180,8 @@ def test_iam_policy_is_for_what_the_configuration_says(cli: Cli) -> None:
     printed = cli("iam-policy", "--config", file).out
     assert f":ecr:eu-west-1:{ACCOUNT}:repository/*" in printed
     assert "ecs:ListTasks" not in printed
+    others = cli("iam-policy", "--config", file, "--for", "caller").out
+    assert '"arn:aws:iam::*:role/ecrsweep"' in others, "the account of the registry is not the only one that is asked"
 
 
 def test_init_writes_what_loads_and_says_why_and_leaves_what_is_there(
