@@ -231,7 +231,7 @@ def test_a_source_that_is_skipped_is_left_out(cli: Cli) -> None:
         (("--for", "fun"), "'fun' is not one of"),
         (("--account", "111122223333", "--account", "444455556666"), "Several are for --for caller"),
         (("--role-name", "sweeper"), "goes with --for caller"),
-        (("--for", "caller", "--role-name", "arn:aws:iam::111122223333:role/x"), "a role has up to 64 letters"),
+        (("--for", "caller", "--role-name", "arn:aws:iam::111122223333:user/x"), "or its ARN"),
         (("--for", "member", "--bucket", "plans"), "the caller keeps its plans there"),
     ],
 )

@@ -37,6 +37,7 @@ from ecrsweep.wiring.policies import (
     WITHOUT_PERMISSION,
     Kind,
     Purpose,
+    Role,
     Wanted,
     iam_glob,
     kind_of,
@@ -151,11 +152,12 @@ def test_the_table_says_what_the_service_authorization_reference_says(action: st
 
 @pytest.mark.parametrize("action", sorted(DECLARED - WITHOUT_PERMISSION - NOT_IN_THE_REFERENCE))
 def test_the_arns_are_those_of_the_service_that_the_reference_names(action: str) -> None:
+    """But for roles, which IAM has and STS gives."""
     service, _, operation = action.partition(":")
     formats = {row["resource_arn_format"] for row in get_action_data(service, operation)[service]} - {"*"}
     kind = kind_of(action)
     if kind.ends:
-        assert (kind.service or service) in {arn.split(":")[2] for arn in formats}
+        assert {"sts": "iam"}.get(service, service) in {arn.split(":")[2] for arn in formats}
 
 
 @pytest.mark.parametrize("bucket", [None, "plans"])
@@ -212,15 +214,19 @@ def test_the_role_of_a_member_may_do_what_the_account_alone_would_have_to(member
 
 def test_a_caller_may_become_the_role_in_the_accounts_named_and_find_accounts_and_nothing_else() -> None:
     found = statements(
-        purpose="caller", role="ops/sweeper", members=("111122223333", "444455556666"), partition="aws-cn"
+        purpose="caller", roles=(Role("444455556666", "ops/sweeper"), Role("111122223333", "reader")), partition="aws-cn"
     )
     assert actions(found) == {*ASSUME_ACTIONS, *ORGANIZATION_ACTIONS}
     assert found["AssumeRoles"]["Resource"] == [
-        "arn:aws-cn:iam::111122223333:role/ops/sweeper",
+        "arn:aws-cn:iam::111122223333:role/reader",
         "arn:aws-cn:iam::444455556666:role/ops/sweeper",
     ]
     assert found["DiscoverAccounts"]["Resource"] == ["arn:aws-cn:organizations::*:account/o-*/*"]
     assert actions(statements(purpose="caller", bucket="plans")) == actions(found) | {*BUCKET_ACTIONS}
+
+
+def test_a_caller_that_knows_every_account_finds_none() -> None:
+    assert actions(statements(purpose="caller", discovers=False)) == {*ASSUME_ACTIONS}
 
 
 def test_where_nothing_is_said_a_caller_may_become_the_role_of_every_account() -> None:

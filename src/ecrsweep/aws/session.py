@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -21,16 +21,13 @@ from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
 from ecrsweep.aws import decoding
-from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
 from ecrsweep.aws.turns import Turns
-from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
+from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed
 from ecrsweep.core.journal import run_name
-from ecrsweep.core.names import Registry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -297,70 +294,6 @@ class AwsPlace:
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""
         return self if region == self.region else AwsPlace(self._session, region)
-
-
-class AwsWorld:
-    """All that one set of credentials reaches (`ports.World`)."""
-
-    def __init__(self, session: AwsSession, cache: ManifestCache) -> None:
-        """What these credentials reach; `cache` knows what indexes contain."""
-        self._session = session
-        self.cache = cache
-
-    @property
-    def account(self) -> str:
-        """The account of the credentials."""
-        return self._session.account
-
-    @property
-    def run(self) -> str:
-        """The word for this run in the user agent of every call, and in its journal."""
-        return self._session.run
-
-    @property
-    def allowed_actions(self) -> frozenset[str]:
-        """The IAM actions of the calls that were answered so far."""
-        return frozenset(self._session.allowed_actions)
-
-    @property
-    def throttled(self) -> Mapping[tuple[str, str], int]:
-        """How often AWS refused calls for their rate so far, by IAM action and region."""
-        return self._session.pace.throttled
-
-    def enabled_regions(self) -> Sequence[str]:
-        """The regions that the account has switched on, sorted."""
-        return self._session.enabled_regions()
-
-    def image_store(self, region: str) -> EcrStore:
-        """The registry of a region."""
-        return EcrStore(self.place(region), Registry(self.account, region), self.cache)
-
-    def place(self, region: str) -> AwsPlace:
-        """The place where sources read in a region."""
-        return AwsPlace(self._session, region)
-
-    @property
-    def home_region(self) -> str:
-        """A region that answers what holds for all regions."""
-        return self._session.home_region
-
-    def offers(self, service: str, region: str) -> bool:
-        """False where AWS is sure not to offer a service in a region: botocore's table and the name service agree."""
-        return self._session.offers(service, region)
-
-    def is_closed(self, region: str) -> bool:
-        """True where a service control policy refuses even to list repositories there."""
-        try:
-            self.place(region).call("ecr", "describe_repositories", maxResults=1)
-        except ClosedByOrganization:
-            return True
-        except AwsFailure:
-            return False
-        return False
-
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """`work` of each item side by side, answers in order."""
-        return ordered_map(work, items, _SIDE_BY_SIDE)
 
 
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time

@@ -8,15 +8,16 @@ from typing import Any, Final
 
 from ecrsweep.aws.bucket import check_name
 from ecrsweep.aws.partitions import known_regions, partition_of_all, suggestion, unfamiliar
-from ecrsweep.config import Configuration
+from ecrsweep.config import Configuration, Listed, check_account_number, check_role
 from ecrsweep.core.errors import BadInput
 from ecrsweep.sources import chosen_sources
+from ecrsweep.wiring.accounts import ALL_REGIONS
 from ecrsweep.wiring.exits import Exit
-from ecrsweep.wiring.policies import BY_PROXY, MANAGED_POLICY_LIMIT, OF_MEMBERS, ROLE, Wanted, policy_document
-from ecrsweep.wiring.prepare import ALL_REGIONS, check_skipped
+from ecrsweep.wiring.policies import BY_PROXY, MANAGED_POLICY_LIMIT, OF_MEMBERS, ROLE, Role, Wanted, policy_document
+from ecrsweep.wiring.prepare import check_skipped
 
 _ANY: Final = "*"
-_ROLE: Final = re.compile(r"([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
+_ROLE_ARN: Final = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/(.+)")
 _PARTITION: Final = re.compile(r"aws(-[a-z0-9]+)*")
 
 
@@ -33,33 +34,29 @@ def run_iam_policy(flags: dict[str, Any]) -> int:
 def _wanted(flags: dict[str, Any]) -> Wanted:
     """Raises `BadInput`."""
     check_skipped(flags["skip_sources"])
-    by_proxy = flags["purpose"] in BY_PROXY
-    accounts = _accounts(flags["accounts"])
+    purpose, configuration = flags["purpose"], flags["config"]
+    if flags["role_name"] is not None and purpose not in BY_PROXY:
+        raise BadInput("--role-name goes with --for caller: it names the role that is assumed")
     sources = chosen_sources(flags["with_sources"], ())
     regions, consumers = _regions(flags["regions"]), _regions(flags["consumer_regions"])
+    accounts = tuple(check_account_number(account) for account in flags["accounts"])
+    listed = [*(Listed(account) for account in accounts), *_listed(configuration)]
     return Wanted(
-        purpose=flags["purpose"],
+        purpose=purpose,
         sources=tuple(source for source in sources if source.name not in flags["skip_sources"]),
         regions=regions,
         consumer_regions=consumers,
         repositories=flags["repositories"] or (_ANY,),
-        account=_ANY if by_proxy else _account(accounts, flags["config"]),
+        account=_ANY if purpose in BY_PROXY else _account(accounts, configuration),
         partition=_partition(flags["partition"], (*(regions or ()), *(consumers or ()))),
-        bucket=_bucket(flags["bucket"], flags["purpose"]),
-        role=_role(flags["role_name"], by_proxy=by_proxy),
-        members=accounts if by_proxy and accounts else (_ANY,),
+        bucket=_bucket(flags["bucket"], purpose),
+        roles=_roles(listed, flags["role_name"]),
+        discovers=not listed or any(entry.organization is not None for entry in listed),
     )
 
 
 def _regions(named: Sequence[str]) -> tuple[str, ...] | None:
     return None if not named or ALL_REGIONS in named else tuple(sorted(set(named)))
-
-
-def _accounts(named: Sequence[str]) -> tuple[str, ...]:
-    for account in named:
-        if not re.fullmatch(r"[0-9]{12}", account):
-            raise BadInput(f'--account "{account}": an account has 12 digits')
-    return tuple(sorted(set(named)))
 
 
 def _account(named: Sequence[str], configuration: Configuration | None) -> str:
@@ -72,14 +69,23 @@ def _account(named: Sequence[str], configuration: Configuration | None) -> str:
     return named[0] if named else said.get("account") or _ANY
 
 
-def _role(named: str | None, *, by_proxy: bool) -> str:
-    if named is not None and not by_proxy:
-        raise BadInput("--role-name goes with --for caller: it names the role that is assumed")
-    if named is not None and not _ROLE.fullmatch(named):
-        raise BadInput(
-            f'--role-name "{named}": a role has up to 64 letters, digits and _+=,.@-, with its path in front'
-        )
-    return named or ROLE
+def _listed(configuration: Configuration | None) -> list[Listed]:
+    said = {} if configuration is None else configuration.settings
+    return [*(said.get("registries") or ()), *(said.get("consumers") or ())]
+
+
+def _roles(listed: Sequence[Listed], named: str | None) -> tuple[Role, ...]:
+    """The roles of the accounts listed, of any account where none is; a profile takes none. Raises `BadInput`."""
+    default = ROLE if named is None else check_role(named)
+    roles = [(entry.account or _ANY, entry.role or default) for entry in listed if entry.profile is None]
+    if not listed:
+        roles = [(_ANY, default)]
+    return tuple(sorted({_by_arn(role) or Role(account, role) for account, role in roles}))
+
+
+def _by_arn(role: str) -> Role | None:
+    found = _ROLE_ARN.fullmatch(role)
+    return None if found is None else Role(found[1], found[2])
 
 
 def _bucket(named: str | None, purpose: str) -> str | None:

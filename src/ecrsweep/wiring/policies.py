@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,8 @@ ORGANIZATION_ACTIONS: Final = (
 )
 """What finding the accounts of an organisation needs, by unit and by tag."""
 
+_DISCOVER: Final = "Discover"
+
 BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "plan": (),
     "apply": (("Delete", DELETE_ACTIONS),),
@@ -53,7 +55,7 @@ BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]
     "member": (),
     "member-apply": (("Delete", DELETE_ACTIONS),),
     "member-archive": (("Delete", DELETE_ACTIONS), ("Archive", ARCHIVE_ACTIONS)),
-    "caller": (("Assume", ASSUME_ACTIONS), ("Discover", ORGANIZATION_ACTIONS)),
+    "caller": (("Assume", ASSUME_ACTIONS), (_DISCOVER, ORGANIZATION_ACTIONS)),
 }
 """What each purpose needs besides reading the registries: statements and their actions."""
 
@@ -83,15 +85,14 @@ ROLE: Final = "ecrsweep"
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What AWS decides an action on: a word for the names of statements, the ends of the ARNs, and their service.
+    """What AWS decides an action on: a word for the names of statements, and the ends of the ARNs.
 
     In an end, `{repository}` stands for each glob of repositories, `{bucket}` for the name of the bucket, `{role}` for that
-    of the role. The service is that of the action unless another is said.
+    of each role, which has an account of its own.
     """
 
     word: str
     ends: tuple[str, ...] = ()
-    service: str = ""
 
 
 def every(*ends: str) -> Kind:
@@ -280,7 +281,7 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "ListStateMachines": ANYTHING,
     },
     "sts": {
-        "AssumeRole": Kind("Roles", ("role/{role}",), service="iam"),
+        "AssumeRole": Kind("Roles", ("role/{role}",)),
     },
     "tag": {
         "GetResources": ANYTHING,
@@ -294,10 +295,17 @@ _WITHOUT_PLACE: Final = frozenset({"s3"})
 _CLASS: Final = re.compile(r"\[!?\]?[^\]]*\]")
 
 
+class Role(NamedTuple):
+    """A role by its account, which may be `*`, and its name, with its path if it has one."""
+
+    account: str
+    name: str
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What an identity shall be able to do, and where. Regions None: in any; `*` where account or partition may be any.
 
-    A caller assumes the role of this name, with its path, in these member accounts.
+    A caller assumes these roles, and finds accounts where not all of them are known by number.
     """
 
     purpose: Purpose
@@ -308,8 +316,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     account: str = "*"
     partition: str = "*"
     bucket: str | None = None
-    role: str = ROLE
-    members: tuple[str, ...] = ("*",)
+    roles: tuple[Role, ...] = (Role("*", ROLE),)
+    discovers: bool = True
 
 
 def kind_of(action: str) -> Kind:
@@ -344,7 +352,8 @@ def _registry(wanted: Wanted) -> Iterator[Statement]:
     # What a caller asks has no region, and AWS answers it in the main one of the partition.
     regions = None if wanted.purpose in BY_PROXY else wanted.regions
     for name, actions in BESIDES_READING[wanted.purpose]:
-        yield from _allowed(name, actions, regions, wanted)
+        if name != _DISCOVER or wanted.discovers:
+            yield from _allowed(name, actions, regions, wanted)
 
 
 def _uses(wanted: Wanted) -> Iterator[Statement]:
@@ -394,7 +403,7 @@ def _allowed(name: str, actions: Iterable[str], regions: Sequence[str] | None, w
     by_kind: dict[tuple[str, Kind], list[str]] = {}
     for action in sorted(actions):
         kind = kind_of(action)
-        by_kind.setdefault(((kind.service or _service(action)) if kind.ends else "", kind), []).append(action)
+        by_kind.setdefault((_service(action) if kind.ends else "", kind), []).append(action)
     for (service, kind), some in by_kind.items():
         if kind.ends:
             yield _statement(f"{name}{kind.word}", some, _arns(service, kind, regions, wanted), None)
@@ -413,9 +422,11 @@ def _statement(
 
 
 def _arns(service: str, kind: Kind, regions: Sequence[str] | None, wanted: Wanted) -> list[str]:
+    if service == "sts":
+        return sorted(f"arn:{wanted.partition}:iam::{role.account}:role/{role.name}" for role in wanted.roles)
     globs = {"*"} if "*" in wanted.repositories else {iam_glob(pattern) for pattern in wanted.repositories}
     ends = {
-        end.replace("{bucket}", wanted.bucket or "").replace("{repository}", glob).replace("{role}", wanted.role)
+        end.replace("{bucket}", wanted.bucket or "").replace("{repository}", glob)
         for end in kind.ends
         for glob in globs
     }
@@ -427,8 +438,6 @@ def _places(service: str, regions: Sequence[str] | None, wanted: Wanted) -> set[
     """Region and account of ARNs, with the colons around them."""
     if service in _WITHOUT_PLACE:
         return {"::"}
-    if service == "iam":
-        return {f":{account}:" for account in wanted.members}
     if service == "organizations":
         return {":*:"}  # of the management account, which is none of those that are named here
     return {f"{region}:{wanted.account}:" for region in regions or ("*",)}
