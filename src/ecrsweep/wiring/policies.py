@@ -120,10 +120,13 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "BatchDeleteImage": Kind("Images", ("repository/{repository}",)),
         "BatchGetImage": Kind("Images", ("repository/{repository}",)),
         "DescribeImages": Kind("Images", ("repository/{repository}",)),
+        "DescribeRegistry": ANYTHING,
         # Asked without names it is decided on repository/*, so anything narrower denies it: aws-amplify/amplify-cli#10828.
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "GetRegistryPolicy": ANYTHING,
+        "GetRepositoryPolicy": Kind("Sharing", ("repository/{repository}",)),
         "PutImage": Kind("Images", ("repository/{repository}",)),
         "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "UpdateImageStorageClass": Kind("Images", ("repository/{repository}",)),
@@ -186,6 +189,12 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "GetContainerServiceDeployments": ANYTHING,
         "GetContainerServices": ANYTHING,
     },
+    "organizations": {
+        "ListAccounts": ANYTHING,
+        "ListAccountsForParent": Kind("Parents", ("ou/o-*/ou-*", "root/o-*/r-*")),
+        "ListOrganizationalUnitsForParent": Kind("Parents", ("ou/o-*/ou-*", "root/o-*/r-*")),
+        "ListTagsForResource": Kind("Accounts", ("account/o-*/*",)),
+    },
     "pipes": {
         "DescribePipe": every("pipe/*"),
         "ListPipes": ANYTHING,
@@ -238,6 +247,10 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "DescribeStateMachine": every("stateMachine:*"),
         "ListStateMachineVersions": every("stateMachine:*"),
         "ListStateMachines": ANYTHING,
+    },
+    "sts": {
+        # The roles are of IAM: their ARNs are those of the accounts that a configuration names.
+        "AssumeRole": Kind("Roles", ("role/*",)),
     },
     "tag": {
         "GetResources": ANYTHING,
