@@ -167,17 +167,17 @@ def throttled(aws: Emulator) -> None:
 
 
 FAILURES = [
-    (missing, RoleRefused, "has no such role, or the role does not trust"),
-    (not_trusting, RoleRefused, f"arn:aws:sts::{ACCOUNT}:assumed-role/sweeper/run without an external id"),
+    (missing, RoleRefused, f"whether account {MEMBER} has no such role, or it does not trust"),
+    (not_trusting, RoleRefused, f"arn:aws:sts::{ACCOUNT}:assumed-role/sweeper/run, who gives no external id"),
     (other_external_id, RoleRefused, "mend its trust policy"),
     (forbidden, RoleForbidden, "a policy of the organisation forbids it"),
     (forbidden_by_the_resource, RoleForbidden, "a policy of the organisation forbids it"),
-    (region_disabled, RoleRegionDisabled, f"Activate STS for that region in account {MEMBER}"),
+    (region_disabled, RoleRegionDisabled, f"Activate STS in us-east-1 for account {MEMBER}"),
     (unreachable, RoleUnreachable, "STS does not answer"),
     (broken, RoleUnreachable, "STS does not answer"),
     (callers_credentials_over, CallerFailure, "the credentials that are to assume it cannot be used"),
     (nobody_known, CallerFailure, "the credentials that are to assume it cannot be used"),
-    (throttled, Throttled, "STS did not let it"),
+    (throttled, Throttled, "STS gave no credentials"),
 ]
 
 
@@ -198,7 +198,8 @@ def test_a_role_that_cannot_be_assumed_fails_whatever_is_asked_and_says_why(
     text = str(caught.value)
     assert text.startswith(f"The role {ROLE.arn} cannot be assumed: ")
     assert words in text
-    assert f"Nothing in account {MEMBER} was asked or changed" in text
+    assert f". Until it can, nothing is asked or changed in account {MEMBER}" in text
+    assert ".." not in text
     assert not aws.calls.count("ecr")
 
 
@@ -212,7 +213,7 @@ def test_an_account_whose_role_cannot_be_assumed_is_never_a_closed_region_nor_so
 
 
 def test_the_external_id_itself_is_never_told(aws: Emulator, caller: Caller) -> None:
-    with pytest.raises(RoleRefused, match="with the external id given") as caught:
+    with pytest.raises(RoleRefused, match="who gives the external id that is configured") as caught:
         names(caller().assuming(Role("aws", MEMBER, "ecrsweep", "our-secret")))
     assert "our-secret" not in str(caught.value)
 

@@ -148,7 +148,10 @@ class AssumedRole(CredentialProvider):
     def _told(self, failure: AwsFailure) -> AwsFailure:
         """The failure as the error of a role: what it means, and what is to be done."""
         kind, why, todo = self._meant(failure)
-        text = f"The role {self._role.arn} cannot be assumed: {why}. {failure}. Nothing in account {self._role.account} was asked or changed"
+        text = (
+            f"The role {self._role.arn} cannot be assumed: {why}. {str(failure).rstrip('.')}. "
+            f"Until it can, nothing is asked or changed in account {self._role.account}"
+        )
         return kind(f"{text}. {todo}" if todo else text, action=failure.action)
 
     def _meant(self, failure: AwsFailure) -> tuple[type[AwsFailure], str, str]:
@@ -160,18 +163,19 @@ class AssumedRole(CredentialProvider):
                 todo = "See that this machine reaches STS there (network, proxy, VPC endpoint), and try again"
                 return RoleUnreachable, "STS does not answer", todo
             case Denied() if code_of(failure) == "RegionDisabledException":
-                todo = f"Activate STS for that region in account {account}, or begin in another region (AWS_REGION)"
-                return RoleRegionDisabled, f"account {account} gives no temporary credentials in that region", todo
+                region = self._caller.home_region
+                todo = f"Activate STS in {region} for account {account}, or begin in another region (AWS_REGION)"
+                return RoleRegionDisabled, f"account {account} gives no temporary credentials in {region}", todo
             case Denied() if _POLICY_ABOVE.search(str(failure)):
                 todo = "Let that policy allow sts:AssumeRole on this role"
                 return RoleForbidden, "a policy of the organisation forbids it", todo
             case Denied():
-                given = "without an external id" if self._role.external_id is None else "with the external id given"
+                given = "no external id" if self._role.external_id is None else "the external id that is configured"
                 why = (
-                    f"account {account} has no such role, or the role does not trust {self._caller.arn} {given}, "
-                    "or that identity is not allowed sts:AssumeRole on it; AWS does not say which"
+                    f"AWS does not say whether account {account} has no such role, or it does not trust {self._caller.arn}, "
+                    f"who gives {given}, or that identity is not allowed sts:AssumeRole on it"
                 )
                 todo = "Create the role or mend its trust policy. An account that is suspended or closed answers so too"
                 return RoleRefused, why, todo
             case _:
-                return type(failure), "STS did not let it", ""
+                return type(failure), "STS gave no credentials", ""
