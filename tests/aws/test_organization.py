@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ecrsweep.aws.organization import Member, members
+from ecrsweep.aws.organization import Account, accounts_of
 from ecrsweep.aws.session import AwsSession
 from ecrsweep.core.errors import AwsFailure, Denied, Malformed, Missing
 from ecrsweep.emulator import Emulator, Fault
@@ -43,20 +43,20 @@ class Organization:
         return account
 
 
-def ids(found: Sequence[Member]) -> list[str]:
-    return [member.account for member in found]
+def ids(found: Sequence[Account]) -> list[str]:
+    return [account.number for account in found]
 
 
 def test_all_accounts_are_found_page_by_page_in_the_main_region(aws: Emulator, session: AwsSession) -> None:
     company = Organization(aws)
     made = [company.account(f"team-{number}") for number in range(104)]
     aws.calls.reset()
-    found = members(session)
+    found = accounts_of(session)
     assert ids(found) == sorted([ACCOUNT, *made])
     assert {member.state for member in found} == {"ACTIVE"}
     assert {member.name for member in found} >= {"team-0", "team-103"}
     assert aws.calls.count("organizations", "ListAccounts", region="us-east-1") == 2
-    assert ids(members(session, excluded=made[1:])) == sorted([ACCOUNT, made[0]])
+    assert ids(accounts_of(session, besides=made[1:])) == sorted([ACCOUNT, made[0]])
 
 
 def test_units_are_read_with_those_inside_them_and_tags_narrow_what_is_there(
@@ -71,24 +71,24 @@ def test_units_are_read_with_those_inside_them_and_tags_narrow_what_is_there(
     two = company.account("two", inner, team="b", env="prod")
     three = company.account("three", deep, team="a", env="prod")
     many = [company.account(f"many-{number}", deep) for number in range(25)]
-    assert ids(members(session, units=[prod], excluded=many)) == sorted([one, two, three])
-    assert ids(members(session, units=[deep, inner])) == sorted([two, three, *many])
-    assert ids(members(session, units=[prod], tags={"team": "a", "env": "prod"})) == sorted([one, three])
-    assert ids(members(session, tags={"team": "b"})) == [two]
-    assert ids(members(session, units=[company.root], excluded=many)) == ids(members(session, excluded=many))
-    assert members(session, units=[company.unit("empty")]) == ()
+    assert ids(accounts_of(session, units=[prod], besides=many)) == sorted([one, two, three])
+    assert ids(accounts_of(session, units=[deep, inner])) == sorted([two, three, *many])
+    assert ids(accounts_of(session, units=[prod], tags={"team": "a", "env": "prod"})) == sorted([one, three])
+    assert ids(accounts_of(session, tags={"team": "b"})) == [two]
+    assert ids(accounts_of(session, units=[company.root], besides=many)) == ids(accounts_of(session, besides=many))
+    assert accounts_of(session, units=[company.unit("empty")]) == ()
 
 
 def test_a_unit_that_does_not_exist_is_an_error(aws: Emulator, session: AwsSession) -> None:
     Organization(aws)
     with pytest.raises(Missing, match="ListAccountsForParent"):
-        members(session, units=["ou-abcd-12345678"])
+        accounts_of(session, units=["ou-abcd-12345678"])
 
 
 def test_an_account_that_is_in_no_organisation_is_an_error(aws: Emulator, session: AwsSession) -> None:
     for units in ((), ("ou-abcd-12345678",)):
         with pytest.raises(AwsFailure, match="AWSOrganizationsNotInUseException"):
-            members(session, units=units)
+            accounts_of(session, units=units)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_cannot_be_read_to_its_end_is_an_error_and_no_shorter_list(
     aws.faults.add(Fault.denied("organizations", operation))
     units = () if operation == "ListAccounts" else (company.root,)
     with pytest.raises(Denied, match=f"organizations:{operation} was denied in us-east-1"):
-        members(session, units=units, tags={"team": "a"})
+        accounts_of(session, units=units, tags={"team": "a"})
 
 
 ACTIVE = {"Id": "210987654321", "Name": "one", "State": "ACTIVE"}
@@ -124,7 +124,7 @@ def test_an_answer_that_makes_no_sense_is_an_error(
 ) -> None:
     aws.faults.add(Fault("garbage", "organizations", "ListAccounts", body=json.dumps(answer).encode()))
     with pytest.raises(Malformed, match=words):
-        members(session)
+        accounts_of(session)
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_the_newer_word_for_the_state_of_an_account_counts_and_the_older_where_t
 ) -> None:
     account = {"Id": "210987654321", "Name": "one"} | told
     aws.scripts.answer("organizations", "ListAccounts", {"Accounts": [account]})
-    assert members(session) == (Member("210987654321", "one", state),)
+    assert accounts_of(session) == (Account("210987654321", "one", state),)

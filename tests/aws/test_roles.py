@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecrsweep.aws.roles import AssumedRole, Role, role_of, session_name
+from ecrsweep.aws.roles import AssumedRole, Role, assumed, role_of, session_name
 from ecrsweep.aws.session import AwsPlace, AwsSession
+from ecrsweep.core.accounts import Member
 from ecrsweep.core.errors import (
     AwsFailure,
     BadInput,
@@ -35,6 +36,7 @@ from tests.support import ACCOUNT
 MEMBER = "210987654321"
 RUN = "20261125T101112.131Z-abcdef12"
 ROLE = Role("aws", MEMBER, "sweep/ecrsweep")
+BY_ROLE = Member(MEMBER, role="sweep/ecrsweep")
 
 Caller = Callable[..., AwsSession]
 
@@ -58,7 +60,7 @@ def test_what_is_asked_with_a_role_is_asked_of_its_account_under_the_name_of_the
     aws: Emulator, caller: Caller
 ) -> None:
     aws.roles.add(MEMBER, "sweep/ecrsweep", [ACCOUNT])
-    session = caller().assuming(ROLE)
+    session = assumed(caller(), BY_ROLE)
     assert names(session) == ["team/app"]
     assert names(session, "eu-west-1") == []
     assert session.account == MEMBER
@@ -71,23 +73,22 @@ def test_what_is_asked_with_a_role_is_asked_of_its_account_under_the_name_of_the
 
 
 def test_nothing_is_asked_before_it_is_needed(aws: Emulator, caller: Caller) -> None:
-    caller().assuming(ROLE)
+    assumed(caller(), BY_ROLE)
     assert aws.calls.log == []
 
 
 def test_an_external_id_is_handed_on(aws: Emulator, caller: Caller) -> None:
     aws.roles.add(MEMBER, "ecrsweep", [ACCOUNT], external_id="our/secret")
-    session = caller().assuming(role_of("ecrsweep", partition="aws", account=MEMBER, external_id="our/secret"))
+    session = assumed(caller(), Member(MEMBER, role="ecrsweep", external_id="our/secret"))
     assert names(session) == ["team/app"]
 
 
 def test_a_role_can_be_assumed_through_a_role_because_it_is_asked_for_an_hour_only(
     aws: Emulator, caller: Caller
 ) -> None:
-    middle = Role("aws", "333333333333", "hub")
-    aws.roles.add(middle.account, "hub", [ACCOUNT])
+    aws.roles.add("333333333333", "hub", [ACCOUNT])
     aws.roles.add(MEMBER, "sweep/ecrsweep", ["arn:aws:iam::333333333333:role/hub"], max_session=43_200)
-    assert names(caller().assuming(middle).assuming(ROLE)) == ["team/app"]
+    assert names(assumed(assumed(caller(), Member("333333333333", role="hub")), BY_ROLE)) == ["team/app"]
 
 
 @pytest.mark.parametrize("minutes", [50, 58])
@@ -96,7 +97,7 @@ def test_credentials_that_are_about_to_end_are_renewed_before_they_do(
 ) -> None:
     """Botocore begins a quarter of an hour before, and lets nobody wait until ten minutes are left."""
     aws.roles.add(MEMBER, "sweep/ecrsweep", [ACCOUNT])
-    session = caller().assuming(ROLE)
+    session = assumed(caller(), BY_ROLE)
     now = aws.clock.now
     aws.clock.set(now - timedelta(minutes=minutes))
     assert session.account == MEMBER
@@ -111,7 +112,7 @@ def test_credentials_that_are_about_to_end_are_renewed_before_they_do(
 def test_threads_that_need_a_role_at_once_assume_it_once(aws: Emulator, caller: Caller) -> None:
     aws.roles.add(MEMBER, "sweep/ecrsweep", [ACCOUNT])
     aws.latency = 0.05
-    session = caller().assuming(ROLE)
+    session = assumed(caller(), BY_ROLE)
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda _: names(session), range(16))) == [["team/app"]] * 16
     assert aws.calls.count("sts", "AssumeRole") == 1
@@ -193,7 +194,7 @@ def test_a_role_that_cannot_be_assumed_fails_whatever_is_asked_and_says_why(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     world(aws)
     with pytest.raises(AwsFailure) as caught:
-        names(caller(environ=os.environ).assuming(ROLE))
+        names(assumed(caller(environ=os.environ), BY_ROLE))
     assert type(caught.value) is kind
     text = str(caught.value)
     assert text.startswith(f"The role {ROLE.arn} cannot be assumed: ")
@@ -214,7 +215,7 @@ def test_an_account_whose_role_cannot_be_assumed_is_never_a_closed_region_nor_so
 
 def test_the_external_id_itself_is_never_told(aws: Emulator, caller: Caller) -> None:
     with pytest.raises(RoleRefused, match="who gives the external id that is configured") as caught:
-        names(caller().assuming(Role("aws", MEMBER, "ecrsweep", "our-secret")))
+        names(assumed(caller(), Member(MEMBER, role="ecrsweep", external_id="our-secret")))
     assert "our-secret" not in str(caught.value)
 
 
@@ -222,7 +223,7 @@ def test_a_role_that_is_taken_away_in_the_middle_of_a_run_is_told_and_its_answer
     aws: Emulator, caller: Caller
 ) -> None:
     aws.roles.add(MEMBER, "sweep/ecrsweep", [ACCOUNT])
-    session = caller().assuming(ROLE)
+    session = assumed(caller(), BY_ROLE)
     assert names(session) == ["team/app"]
     aws.roles.remove(MEMBER, "sweep/ecrsweep")
     with pytest.raises(CredentialsFailure, match="UnrecognizedClientException"):
@@ -246,7 +247,7 @@ def test_sts_is_not_asked_again_and_again_for_what_it_has_just_refused(aws: Emul
 def test_sessions_of_roles_end_with_the_one_that_assumes_them(aws: Emulator, caller: Caller) -> None:
     aws.roles.add(MEMBER, "sweep/ecrsweep", [ACCOUNT])
     first = caller()
-    session = first.assuming(ROLE)
+    session = assumed(first, BY_ROLE)
     assert names(session) == ["team/app"]
     first.close()
     with pytest.raises(Interrupted):
@@ -255,9 +256,8 @@ def test_sessions_of_roles_end_with_the_one_that_assumes_them(aws: Emulator, cal
 
 def test_each_account_has_a_pace_of_its_own(aws: Emulator, caller: Caller) -> None:
     first = caller()
-    one, other = (first.assuming(role) for role in (ROLE, Role("aws", "333333333333", "x")))
-    assert len({id(session.pace) for session in (first, one, other)}) == 3
-    assert first.assuming(ROLE, one.pace).pace is one.pace
+    others = [assumed(first, member) for member in (BY_ROLE, Member("333333333333", role="x"))]
+    assert len({id(session.pace) for session in (first, *others)}) == 3
 
 
 # Profiles, as users of IAM Identity Center have one an account.
@@ -278,18 +278,22 @@ def profiles(aws: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     aws.ecr.repository("team/app", account=MEMBER)
 
 
-def of_profile(aws: Emulator, profile: str, account: str | None = None) -> AwsSession:
-    return AwsSession(profile=profile, account=account, region="us-east-1", endpoint_url=aws.url, environ={})
+def of_profile(aws: Emulator, profile: str) -> AwsSession:
+    return AwsSession(profile=profile, region="us-east-1", endpoint_url=aws.url, environ={})
 
 
 def test_a_profile_is_another_way_into_an_account(aws: Emulator, profiles: None) -> None:
-    assert names(of_profile(aws, "member", MEMBER)) == ["team/app"]
-    assert of_profile(aws, "hub").account == ACCOUNT
+    hub = of_profile(aws, "hub")
+    member = assumed(hub, Member(MEMBER, profile="member"))
+    assert names(member) == ["team/app"]
+    assert (hub.account, member.run) == (ACCOUNT, hub.run)
+    with pytest.raises(CredentialsFailure, match="unknown"):
+        assumed(hub, Member(MEMBER, profile="unknown"))
 
 
 def test_a_profile_of_another_account_than_was_meant_is_not_used(aws: Emulator, profiles: None) -> None:
     with pytest.raises(WrongAccount) as caught:
-        names(of_profile(aws, "hub", MEMBER))
+        names(assumed(of_profile(aws, "member"), Member(MEMBER, profile="hub")))
     assert f"Account {MEMBER} was to be asked, but the credentials of profile hub are of account {ACCOUNT}" in str(
         caught.value
     )
@@ -307,12 +311,17 @@ def test_a_role_whose_credentials_turn_out_to_be_of_another_account_is_not_used(
     )
     aws.faults.add(Fault("garbage", "sts", "GetCallerIdentity", account=MEMBER, body=body.encode()))
     with pytest.raises(WrongAccount, match="444444444444"):
-        names(caller().assuming(ROLE))
+        names(assumed(caller(), BY_ROLE))
 
 
 def test_a_profile_without_credentials_cannot_assume_a_role(aws: Emulator, profiles: None) -> None:
     with pytest.raises(CallerFailure, match="Unable to locate credentials"):
-        names(of_profile(aws, "nobody").assuming(ROLE))
+        names(assumed(of_profile(aws, "nobody"), BY_ROLE))
+
+
+def test_an_account_to_which_nobody_named_a_way_cannot_be_asked(caller: Caller) -> None:
+    with pytest.raises(AwsFailure, match="neither a role nor a profile"):
+        assumed(caller(), Member(MEMBER))
 
 
 # Partitions and names.
@@ -334,12 +343,13 @@ def test_sts_is_asked_in_the_region_and_partition_of_the_caller_whatever_the_set
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
     session = AwsSession(region=region, environ={})
     assert session.client("sts", region).meta.endpoint_url == endpoint
-    role = role_of("service-role/x", partition=partition, account=MEMBER)
+    assert session.partition == partition
+    role = role_of("service-role/x", partition=session.partition, account=MEMBER)
     assert role.arn == f"arn:{partition}:iam::{MEMBER}:role/service-role/x"
-    assert session.assuming(role).partition_of(region) == partition
+    assert assumed(session, Member(MEMBER, role=role.arn)).partition == partition
     other = "aws-cn" if partition == "aws" else "aws"
     with pytest.raises(BadInput, match="another partition"):
-        session.assuming(Role(other, MEMBER, "x"))
+        assumed(session, Member(MEMBER, role=f"arn:{other}:iam::{MEMBER}:role/x"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.ecr import SHARING_ACTIONS, EcrStore
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.errors import Denied, Malformed, Missing
 from ecrsweep.core.names import Registry
 from ecrsweep.core.sharing import Replica, of_repository
@@ -34,7 +35,8 @@ def store(aws: Emulator, monkeypatch: pytest.MonkeyPatch) -> EcrStore:
     for name, value in aws.environ().items():
         monkeypatch.setenv(name, value)
     aws.ecr.repository(NAME)
-    return AwsWorld(AwsSession(region="us-east-1", environ=aws.environ()), ManifestCache(None)).image_store("us-east-1")
+    world = AwsWorld(AwsSession(region="us-east-1", environ=aws.environ()), ManifestCache(None))
+    return world.image_store(Registry(ACCOUNT, "us-east-1"))
 
 
 def test_a_registry_that_shares_nothing_says_so(store: EcrStore) -> None:

@@ -25,8 +25,14 @@ REGIONS_SOURCE: Final = "regions"
 OWNERS_SOURCE: Final = "owners"
 """The word in coverage for the tags of repositories, where these could not be read."""
 
+CONSUMERS_SOURCE: Final = "consumers"
+"""The word in coverage for who else may pull, by the policies of registries and repositories."""
+
 EVERYWHERE: Final = "all"
-"""The region in coverage of what is asked once an account."""
+"""The region in coverage of what is asked once, and of an account that cannot be asked at all."""
+
+_ANY_SOURCE: Final = "all"
+"""The word of --accept-gap for every source of an account or region."""
 
 Progress = Callable[[str], None]
 Stop = Callable[[], bool]
@@ -67,7 +73,7 @@ def accepted(entry: Coverage, scope: Scope) -> Coverage:
 def _names(word: str, entry: Coverage) -> bool:
     rest, _, region = word.partition("/")
     source, _, account = rest.partition("@")
-    named = entry.source == source or entry.source.startswith(f"{source}-")
+    named = source in {_ANY_SOURCE, entry.source} or entry.source.startswith(f"{source}-")
     return named and account in {"", entry.account} and region in {"", entry.region}
 
 

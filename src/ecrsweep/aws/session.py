@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -23,25 +23,13 @@ from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
 from ecrsweep.aws import decoding
-from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
-from ecrsweep.aws.roles import AssumedRole, Role
 from ecrsweep.aws.turns import Turns
-from ecrsweep.core.errors import (
-    AwsFailure,
-    BadInput,
-    ClosedByOrganization,
-    CredentialsFailure,
-    Interrupted,
-    Malformed,
-    WrongAccount,
-)
+from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed, WrongAccount
 from ecrsweep.core.journal import run_name
-from ecrsweep.core.names import Registry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -96,7 +84,7 @@ class AwsSession:
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
         self._profile, self._endpoint_url, self._expected = profile, endpoint_url, account
-        self._assuming: list[AwsSession] = []
+        self._others: list[AwsSession] = []
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
@@ -105,23 +93,25 @@ class AwsSession:
         self.pace = pace or Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
-    def assuming(self, role: Role, pace: Pace | None = None) -> "AwsSession":
-        """A session of a role that these credentials assume, when something is first asked with it.
+    def another(
+        self, account: str, *, profile: str | None = None, provider: CredentialProvider | None = None
+    ) -> "AwsSession":
+        """A session of the same run in another account, by a profile or by what `provider` has. It ends with this one.
 
-        It ends with this one. `pace` is that of the role's account; None for one of its own. Raises `BadInput` for a role of
-        another partition. What is asked with it raises `RoleRefused`, `RoleForbidden`, `RoleRegionDisabled`,
-        `RoleUnreachable` or `CallerFailure` where the role cannot be assumed.
+        Raises `CredentialsFailure` for an unknown profile.
         """
-        own = self.partition_of(self._first_region)
-        if role.partition != own:
-            raise BadInput(f"The role {role.arn} is in another partition than {self._first_region}, which is in {own}")
         session = AwsSession(
-            profile=self._profile, endpoint_url=self._endpoint_url, region=self._first_region, environ=self._environ,
-            run=self.run, pace=pace, account=role.account, provider=AssumedRole(role, self),
+            profile=profile or self._profile, endpoint_url=self._endpoint_url, environ=self._environ, run=self.run,
+            region=None if profile else self._first_region, account=account, provider=provider,
         )  # fmt: skip
         with self._lock:
-            self._assuming.append(session)
+            self._others.append(session)
         return session
+
+    @property
+    def partition(self) -> str:
+        """The partition in which it begins, which its credentials are of."""
+        return self.partition_of(self._first_region)
 
     @property
     def source_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
@@ -270,12 +260,12 @@ class AwsSession:
             return self._clients[key]
 
     def close(self) -> None:
-        """Send nothing any more, retries included: every call from now on, with roles assumed too, raises `Interrupted`."""
+        """Send nothing any more, retries included: every call from now on, also of the `another`s, raises `Interrupted`."""
         self.pace.close()
         self._ended.set()
         with self._lock:
-            assuming = list(self._assuming)
-        for session in assuming:
+            others = list(self._others)
+        for session in others:
             session.close()
 
     def _refuse_when_closed(self, **_: object) -> None:
@@ -357,70 +347,6 @@ class AwsPlace:
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""
         return self if region == self.region else AwsPlace(self._session, region)
-
-
-class AwsWorld:
-    """All that one set of credentials reaches (`ports.World`)."""
-
-    def __init__(self, session: AwsSession, cache: ManifestCache) -> None:
-        """What these credentials reach; `cache` knows what indexes contain."""
-        self._session = session
-        self.cache = cache
-
-    @property
-    def account(self) -> str:
-        """The account of the credentials."""
-        return self._session.account
-
-    @property
-    def run(self) -> str:
-        """The word for this run in the user agent of every call, and in its journal."""
-        return self._session.run
-
-    @property
-    def allowed_actions(self) -> frozenset[str]:
-        """The IAM actions of the calls that were answered so far."""
-        return frozenset(self._session.allowed_actions)
-
-    @property
-    def throttled(self) -> Mapping[tuple[str, str], int]:
-        """How often AWS refused calls for their rate so far, by IAM action and region."""
-        return self._session.pace.throttled
-
-    def enabled_regions(self) -> Sequence[str]:
-        """The regions that the account has switched on, sorted."""
-        return self._session.enabled_regions()
-
-    def image_store(self, region: str) -> EcrStore:
-        """The registry of a region."""
-        return EcrStore(self.place(region), Registry(self.account, region), self.cache)
-
-    def place(self, region: str) -> AwsPlace:
-        """The place where sources read in a region."""
-        return AwsPlace(self._session, region)
-
-    @property
-    def home_region(self) -> str:
-        """A region that answers what holds for all regions."""
-        return self._session.home_region
-
-    def offers(self, service: str, region: str) -> bool:
-        """False where AWS is sure not to offer a service in a region: botocore's table and the name service agree."""
-        return self._session.offers(service, region)
-
-    def is_closed(self, region: str) -> bool:
-        """True where a service control policy refuses even to list repositories there."""
-        try:
-            self.place(region).call("ecr", "describe_repositories", maxResults=1)
-        except ClosedByOrganization:
-            return True
-        except AwsFailure:
-            return False
-        return False
-
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """`work` of each item side by side, answers in order."""
-        return ordered_map(work, items, _SIDE_BY_SIDE)
 
 
 @lru_cache

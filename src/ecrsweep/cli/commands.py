@@ -41,12 +41,16 @@ _config = click.option(
 _account = _all_of(
     click.option("--profile", help="Profile of the AWS configuration to use."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable, or 'all'."),
+    click.option("--account", "accounts", multiple=True, metavar="ID",
+                 help="Account whose registries are looked at, if not that of the credentials; repeatable."),
+    click.option("--role-name", metavar="ROLE", help="Role to assume in each account, by name or ARN."),
+    click.option("--external-id", metavar="ID", help="What that role wants to be told besides."),
     click.option("--endpoint-url", metavar="URL", help="Send all requests here instead of to AWS."),
     click.option("--quiet", is_flag=True, help="No progress, only results and errors."),
     click.option("--verbose", is_flag=True, help="Show more: each image, each workload."),
     click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True),
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
-)
+)  # fmt: skip
 _session = _all_of(_config, _account)
 _evidence = _all_of(
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",

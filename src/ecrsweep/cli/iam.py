@@ -10,9 +10,10 @@ from ecrsweep.aws.bucket import check_name
 from ecrsweep.aws.partitions import known_regions, partition_of_all, suggestion, unfamiliar
 from ecrsweep.core.errors import BadInput
 from ecrsweep.sources import chosen_sources
+from ecrsweep.wiring.accounts import ALL_REGIONS
 from ecrsweep.wiring.exits import Exit
 from ecrsweep.wiring.policies import MANAGED_POLICY_LIMIT, Wanted, policy_document
-from ecrsweep.wiring.prepare import ALL_REGIONS, check_skipped
+from ecrsweep.wiring.prepare import check_skipped
 
 _ANY: Final = "*"
 _PARTITION: Final = re.compile(r"aws(-[a-z0-9]+)*")

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from ecrsweep.config.accounts import Listed
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.names import Registry
 from ecrsweep.core.policy import Limits, Otherwise, Policy, parse_duration
@@ -56,13 +57,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exact_size: bool = False
     prices: str | None = None
     hold_files: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    role_name: str | None = None
+    external_id: str | None = None
     account: str | None = None
+    registries: tuple[Listed, ...] | None = None
+    consumers: tuple[Listed, ...] | None = None
+    strict_consumers: bool = False
     fraction_from: int = 20
     aliases: dict[str, Registry] = {}
     policies: tuple[Policy, ...] | None = None
 
 
-OF_A_FILE: Final = frozenset({"account", "aliases", "fraction_from", "policies"})
+OF_A_FILE: Final = frozenset(
+    {"account", "aliases", "consumers", "fraction_from", "policies", "registries", "strict_consumers"}
+)
 """The members that only a configuration file can say."""
 
 OF_ONE_POLICY: Final = frozenset(

@@ -63,10 +63,11 @@ class Consumer(msgspec.Struct, frozen=True):
     def sentence(self) -> str:
         """What it may do, and who says so."""
         narrowed = f", if {' and '.join(self.conditions)}" if self.conditions else ""
-        return f"{self._who} may pull {', '.join(self.repositories)}{narrowed} ({self.told_by})"
+        return f"{self.who} may pull {', '.join(self.repositories)}{narrowed} ({self.told_by})"
 
     @property
-    def _who(self) -> str:
+    def who(self) -> str:
+        """It in words."""
         match self.kind:
             case Kind.ACCOUNT:
                 return f"account {self.name}"
