@@ -73,8 +73,11 @@ def test_what_is_asked_with_a_role_is_asked_of_its_account_under_the_name_of_the
 
 
 def test_nothing_is_asked_before_it_is_needed(aws: Emulator, caller: Caller) -> None:
-    assumed(caller(), BY_ROLE)
+    place = AwsPlace(assumed(caller(), BY_ROLE), "us-east-1")
+    assert place.account == MEMBER
     assert aws.calls.log == []
+    with pytest.raises(RoleRefused):
+        place.client("ecr")
 
 
 def test_an_external_id_is_handed_on(aws: Emulator, caller: Caller) -> None:
@@ -100,7 +103,7 @@ def test_credentials_that_are_about_to_end_are_renewed_before_they_do(
     session = assumed(caller(), BY_ROLE)
     now = aws.clock.now
     aws.clock.set(now - timedelta(minutes=minutes))
-    assert session.account == MEMBER
+    assert session.arn
     aws.clock.set(now)
     assert aws.calls.count("sts", "AssumeRole") == 1
     assert names(session) == ["team/app"]

@@ -150,8 +150,13 @@ class AwsSession:
 
     @property
     def account(self) -> str:
-        """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
-        return self._identity[0]["Account"]
+        """The account of the credentials: the one that they must be of, else what GetCallerIdentity says. Raises `AwsFailure`."""
+        return self._expected or self._identity[0]["Account"]
+
+    def require_account(self) -> None:
+        """Raise `AwsFailure` where there is no way to the account that the credentials must be of, or they are of another."""
+        if self._expected is not None:
+            _ = self._identity
 
     @property
     def arn(self) -> str:
@@ -307,7 +312,8 @@ class AwsPlace:
         return AwsPlace(self._session, region)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
-        """The boto3 client of a service here."""
+        """The boto3 client of a service here. Raises `AwsFailure` where there is no way to the account."""
+        self._session.require_account()
         return self._session.client(service, self.region)
 
     def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
