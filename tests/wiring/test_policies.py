@@ -23,16 +23,16 @@ from ecrsweep.aws.ecr import (
     READ_ACTIONS,
     SHARING_ACTIONS,
 )
+from ecrsweep.aws.organization import ORGANIZATION_ACTIONS
+from ecrsweep.aws.roles import ASSUME_ACTIONS
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import About, Place, Source
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.policies import (
     ANYTHING,
-    ASSUME_ACTIONS,
     BESIDES_READING,
     BY_PROXY,
     MANAGED_POLICY_LIMIT,
-    ORGANIZATION_ACTIONS,
     RESOURCES,
     WITHOUT_PERMISSION,
     Kind,
@@ -214,7 +214,9 @@ def test_the_role_of_a_member_may_do_what_the_account_alone_would_have_to(member
 
 def test_a_caller_may_become_the_role_in_the_accounts_named_and_find_accounts_and_nothing_else() -> None:
     found = statements(
-        purpose="caller", roles=(Role("444455556666", "ops/sweeper"), Role("111122223333", "reader")), partition="aws-cn"
+        purpose="caller",
+        roles=(Role("444455556666", "ops/sweeper"), Role("111122223333", "reader")),
+        partition="aws-cn",
     )
     assert actions(found) == {*ASSUME_ACTIONS, *ORGANIZATION_ACTIONS}
     assert found["AssumeRoles"]["Resource"] == [
