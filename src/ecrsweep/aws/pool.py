@@ -9,8 +9,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`work` of each item, at most `workers` at a time and `2 * workers` ahead; answers in the order of the items.
+def ordered_map(
+    work: Callable[[T], R], items: Iterable[T], workers: int, *, ahead: int | None = None
+) -> Iterator[R]:
+    """`work` of each item, at most `workers` at a time and `ahead` of what was taken; answers in the order of the items.
 
     The first error is raised where its answer would stand; what has not started by then never starts.
     """
@@ -19,7 +21,7 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int) -> Ite
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= 2 * workers:
+            if len(waiting) == ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

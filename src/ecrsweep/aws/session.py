@@ -267,7 +267,7 @@ class AwsPlace:
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, a few at a time, answers in order."""
-        return ordered_map(work, items, _INSIDE_A_PLACE)
+        return ordered_map(work, items, _INSIDE_A_PLACE, ahead=2 * _INSIDE_A_PLACE)
 
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""
