@@ -100,7 +100,9 @@ def _fill(emulator: Emulator, account: str, region: str) -> None:
     for version in range(20):
         repository.push_image(tags=(f"v{version}",))
     name = f"{account}.dkr.ecr.{region}.amazonaws.com/team/app:v3"
-    emulator.ecs.run(emulator.ecs.register("web", {"main": name}, account=account, region=region), account=account, region=region)
+    emulator.ecs.run(
+        emulator.ecs.register("web", {"main": name}, account=account, region=region), account=account, region=region
+    )
 
 
 def main() -> None:

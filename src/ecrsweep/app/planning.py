@@ -15,7 +15,16 @@ from ecrsweep.core.holds import Holds, word_of_owner
 from ecrsweep.core.images import Inventory, OwnReads
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
+from ecrsweep.core.plan import (
+    PLAN_LIFE,
+    Explanation,
+    Missed,
+    RepositoryPlan,
+    Summary,
+    held_by_limits,
+    plan_repository,
+    run_limit,
+)
 from ecrsweep.core.policy import governing, matches_any
 from ecrsweep.core.savings import Savings, Sizes
 from ecrsweep.core.simulation import as_of
@@ -60,6 +69,7 @@ class PlanRun:
         self._outsiders = Outsiders(world, request)
         self._going: dict[Registry, list[str]] = {}
         self._summary = Summary()
+        self._by_registry: dict[Registry, Summary] = {}
         self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
@@ -104,6 +114,7 @@ class PlanRun:
             limited=self._limited,
             savings=None if prices is None else Savings(prices, tuple(self._sizes)),
             missed=tuple(self._missed),
+            held_registries=() if limits is None else held_by_limits(limits, self._by_registry),
         )
 
     def _read(self, store: ImageStore, name: str) -> Inventory | Coverage | None:
@@ -164,9 +175,11 @@ class PlanRun:
         self._unresolved += self.index.missing(store.registry, set(names), asked=asked)
 
     def _add(self, plan: RepositoryPlan) -> None:
-        self._summary += plan.summary
-        if plan.summary.delete or plan.summary.archive:
-            self._going.setdefault(plan.repository.registry, []).append(plan.repository.name)
+        registry, summary = plan.repository.registry, plan.summary
+        self._summary += summary
+        self._by_registry[registry] = self._by_registry.get(registry, Summary()) + summary
+        if summary.going:
+            self._going.setdefault(registry, []).append(plan.repository.name)
         self._missed += plan.missed
         self._unresolved += plan.unresolved
         self._seen += plan.seen

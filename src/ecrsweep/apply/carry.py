@@ -51,6 +51,7 @@ class Carrying:
             for repository, images in chosen.items()
         ]
         self._held_before = saved.summary.hold > 0
+        self._held = {held.registry: held.reason for held in saved.held_registries}
         self._coverage = coverage
         self._say = say
         self._record = record
@@ -72,7 +73,7 @@ class Carrying:
                 continue
             self._say(sweep.described)
             try:
-                sweep.work(stop)
+                sweep.work(stop, self._held.get(sweep.registry))
                 self._record.came_to(result.document() for result in sweep.quiet_results())
             except CredentialsFailure as failure:
                 self._failed[sweep.account] = str(failure)

@@ -10,14 +10,14 @@ from typing import Final
 
 from ecrsweep.apply.record import Record
 from ecrsweep.apply.tally import Before, Tally
-from ecrsweep.core.decisions import GOING, Action, Decision
+from ecrsweep.core.decisions import GOING, Action, Decision, Reason
 from ecrsweep.core.document import PlannedImage, planned
 from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing
 from ecrsweep.core.graph import Graph, build_graph, levels, reached
 from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.journal import Touched
 from ecrsweep.core.manifests import Contents
-from ecrsweep.core.names import Repository
+from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import Outcome, Result
 from ecrsweep.core.plan import RepositoryPlan
 from ecrsweep.ports import Deletion, ImageStore
@@ -61,6 +61,11 @@ class Sweep:
         self._edges_kept: set[str] = set()
 
     @property
+    def registry(self) -> Registry:
+        """Where it is."""
+        return self._repository.registry
+
+    @property
     def account(self) -> str:
         """Whose repository it is."""
         return self._repository.registry.account
@@ -78,8 +83,16 @@ class Sweep:
         """The results that no answer of AWS tells."""
         return (result for result in self._tally.done.values() if result.outcome not in _TOLD_BY_CALLS)
 
-    def work(self, stop: Stop) -> None:
-        """Check, then change. Raises `CredentialsFailure` where nothing further can succeed, and `StateFailure`."""
+    def work(self, stop: Stop, held: Reason | None = None) -> None:
+        """Check, then change; nothing where the plan holds the whole registry.
+
+        Raises `CredentialsFailure` where nothing further can succeed, and `StateFailure`.
+        """
+        if held is not None:
+            self._tally.mark(
+                self._tally.open(), Outcome.HELD, held.code.value, f"the whole registry is held: {held.detail}"
+            )
+            return
         graph = self._look()
         if graph is None:
             return

@@ -64,11 +64,15 @@ class _OfTheCaller(Credentials):
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """What botocore asks for each time it signs."""
-        return self._found().get_frozen_credentials()
+        found: ReadOnlyCredentials = self._found().get_frozen_credentials()
+        return found
 
     def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
         """What botocore asks for each time it makes up an address that has the account in it."""
-        return lambda: self._found().get_deferred_property(property_name)()
+        def found() -> Any:  # noqa: ANN401 - whatever property it is
+            return self._found().get_deferred_property(property_name)()
+
+        return found
 
     def _found(self) -> Any:  # noqa: ANN401 - the stubs lack a method
         caller = _CALLER.get(None)
@@ -113,11 +117,13 @@ class Client:
     @property
     def _request_signer(self) -> RequestSigner:
         """What signs that is not sent by the client."""
-        model, region = self._kept.client.meta.service_model, self._kept.client.meta.region_name
+        meta = self._kept.client.meta
+        model, credentials = meta.service_model, self._caller.source_credentials
+        if credentials is None:
+            raise boto.NoCredentialsError
         return RequestSigner(
-            model.service_id, region, model.signing_name, model.signature_version, self._caller.source_credentials,
-            self._kept.client.meta.events,
-        )  # fmt: skip
+            model.service_id, meta.region_name, model.signing_name, model.signature_version, credentials, meta.events
+        )
 
     def _calling(self, call: Callable[..., Any], **parameters: object) -> Any:  # noqa: ANN401 - whatever AWS answers
         caller = _CALLER.set(self._caller)

@@ -9,9 +9,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(
-    work: Callable[[T], R], items: Iterable[T], workers: int, *, ahead: int | None = None
-) -> Iterator[R]:
+def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int, *, ahead: int | None = None) -> Iterator[R]:
     """`work` of each item, at most `workers` at a time and `ahead` of what was taken; answers in the order of the items.
 
     The first error is raised where its answer would stand; what has not started by then never starts.

@@ -21,8 +21,18 @@ _MILLISECONDS: Final = 1000
 class Turns:
     """The turns of one client."""
 
-    def __init__(self, pace_of: Callable[[], Pace], client: Any, action_of: Callable[[str], str], *, repeats: bool) -> None:  # noqa: ANN401 - botocore builds clients at run time
-        """`pace_of` tells the pace of the thread that calls, `action_of` the IAM action of an operation; without `repeats` botocore decides which throttles are repeated."""
+    def __init__(
+        self,
+        pace_of: Callable[[], Pace],
+        client: Any,  # noqa: ANN401 - botocore builds clients at run time
+        action_of: Callable[[str], str],
+        *,
+        repeats: bool,
+    ) -> None:
+        """`pace_of` tells the pace of the thread that calls, `action_of` the IAM action of an operation.
+
+        Without `repeats` botocore decides which throttles are repeated.
+        """
         self._pace_of, self._action_of, self._repeats = pace_of, action_of, repeats
         self._region: str = client.meta.region_name
         service = client.meta.service_model.service_id.hyphenize()
