@@ -54,9 +54,7 @@ def configured(cli: Cli, text: str) -> str:
 
 def gaps(ended: Finished) -> set[tuple[str, str]]:
     """The accounts and sources that could not be asked."""
-    return {
-        (entry["account"], entry["source"]) for entry in ended.json["coverage"] if entry["status"] == "failed"
-    }
+    return {(entry["account"], entry["source"]) for entry in ended.json["coverage"] if entry["status"] == "failed"}
 
 
 def notes(ended: Finished) -> str:

@@ -11,7 +11,7 @@ import pytest
 from ministack.core import router
 
 from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
-from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS, SHARING_ACTIONS
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
 from ecrsweep.sources import OWN, chosen_sources
@@ -232,7 +232,12 @@ def test_each_action_that_is_missing_fails_the_sources_that_need_it_by_name(
 
 
 def test_no_action_goes_unjudged() -> None:
-    judged = {*OF_THE_REGISTRY, *REGIONS_ACTIONS, *(action for missing in TOGETHER for action in missing)}
+    judged = {
+        *OF_THE_REGISTRY,
+        *SHARING_ACTIONS,
+        *REGIONS_ACTIONS,
+        *(action for missing in TOGETHER for action in missing),
+    }
     assert judged == {action for statement in policy("apply")["Statement"] for action in statement["Action"]}
 
 
