@@ -13,6 +13,7 @@ import msgspec
 from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Registry
+from ecrsweep.core.sharing import Replica
 from ecrsweep.core.uses import Coverage, Note, Use
 
 T = TypeVar("T")
@@ -58,6 +59,15 @@ class ImageStore(Protocol):
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the AWS lifecycle policy that is in place on a repository; None where there is none."""
+
+    def repository_policy(self, name: str) -> str | None:
+        """The text of a repository's own policy, which says who else may pull from it; None where there is none."""
+
+    def registry_policy(self) -> str | None:
+        """The text of the policy of the registry, which may say so for many repositories; None where there is none."""
+
+    def replication(self) -> Sequence[Replica]:
+        """The registries that get a copy of what is pushed to some repositories, sorted."""
 
     def previewed(self, name: str) -> dict[str, int]:
         """What AWS itself says that policy would expire now: the rule, by digest. It changes nothing."""

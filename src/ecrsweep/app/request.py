@@ -73,7 +73,7 @@ def accepted(entry: Coverage, scope: Scope) -> Coverage:
 def _names(word: str, entry: Coverage) -> bool:
     rest, _, region = word.partition("/")
     source, _, account = rest.partition("@")
-    named = source == _ANY_SOURCE or entry.source == source or entry.source.startswith(f"{source}-")
+    named = source in {_ANY_SOURCE, entry.source} or entry.source.startswith(f"{source}-")
     return named and account in {"", entry.account} and region in {"", entry.region}
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +17,8 @@ import boto3
 import msgspec
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
@@ -26,7 +28,7 @@ from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
 from ecrsweep.aws.turns import Turns
-from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed
+from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed, WrongAccount
 from ecrsweep.core.journal import run_name
 
 T = TypeVar("T")
@@ -54,10 +56,13 @@ class AwsSession:
         environ: Mapping[str, str],
         run: str | None = None,
         pace: Pace | None = None,
+        account: str | None = None,
+        provider: CredentialProvider | None = None,
     ) -> None:
         """`region` is the one to begin with, None for the configured one; `run` names the run in CloudTrail.
 
-        `pace` is how fast it may ask; None waits in real time, and no longer than until `close`.
+        `pace` is how fast it may ask; None waits in real time, and no longer than until `close`. `account` is the one that
+        the credentials must be of, None for any; `provider` has them where they are not those that AWS tools would find.
 
         Raises `CredentialsFailure` for an unknown profile.
         """
@@ -65,6 +70,12 @@ class AwsSession:
         """The word for this run in the user agent of every call, and in its journal."""
         try:
             self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
+            core = self._boto._session  # noqa: SLF001 - boto3 has no other way to it
+            # What the one global endpoint gives is not valid in regions that had to be switched on.
+            core.set_config_variable("sts_regional_endpoints", "regional")
+            core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+            if provider is not None:
+                core.register_component("credential_provider", CredentialResolver([provider]))
             self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
             self._environ = environ
             self._config = self._made_config()
@@ -72,7 +83,8 @@ class AwsSession:
             raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
-        self._endpoint_url = endpoint_url
+        self._profile, self._endpoint_url, self._expected = profile, endpoint_url, account
+        self._others: list[AwsSession] = []
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
@@ -81,9 +93,46 @@ class AwsSession:
         self.pace = pace or Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
+    def another(
+        self, account: str, *, profile: str | None = None, provider: CredentialProvider | None = None
+    ) -> "AwsSession":
+        """A session of the same run in another account, by a profile or by what `provider` has. It ends with this one.
+
+        Raises `CredentialsFailure` for an unknown profile.
+        """
+        session = AwsSession(
+            profile=profile or self._profile, endpoint_url=self._endpoint_url, environ=self._environ, run=self.run,
+            region=None if profile else self._first_region, account=account, provider=provider,
+        )  # fmt: skip
+        with self._lock:
+            self._others.append(session)
+        return session
+
+    @property
+    def partition(self) -> str:
+        """The partition in which it begins, which its credentials are of."""
+        return self.partition_of(self._first_region)
+
+    @property
+    def source_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
+        """The credentials as botocore holds them, None where there are none."""
+        return self._boto.get_credentials()
+
     @cached_property
     def _identity(self) -> tuple[Mapping[str, str], str]:
-        """Who we are, and the region that told it: the first one named or, where that does not answer, the main one."""
+        """Who we are, and the region that told it. Raises `WrongAccount` where we are to be somebody else."""
+        identity, region = self._told_identity()
+        if self._expected not in {None, identity["Account"]}:
+            named = "" if self._profile is None else f" of profile {self._profile}"
+            raise WrongAccount(
+                f"Account {self._expected} was to be asked, but the credentials{named} are of account {identity['Account']}"
+                f" ({identity['Arn']}). Nothing was asked or changed with them. Name a profile or role of {self._expected}",
+                action="sts:GetCallerIdentity",
+            )
+        return identity, region
+
+    def _told_identity(self) -> tuple[Mapping[str, str], str]:
+        """The first region named tells who we are or, where that does not answer, the main one."""
         main = main_region(self.partition_of(self._first_region))
         first = self._first_region if self._first_region in self.known_regions("sts") else main
         try:
@@ -101,8 +150,13 @@ class AwsSession:
 
     @property
     def account(self) -> str:
-        """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
-        return self._identity[0]["Account"]
+        """The account of the credentials: the one that they must be of, else what GetCallerIdentity says. Raises `AwsFailure`."""
+        return self._expected or self._identity[0]["Account"]
+
+    def require_account(self) -> None:
+        """Raise `AwsFailure` where there is no way to the account that the credentials must be of, or they are of another."""
+        if self._expected is not None:
+            _ = self._identity
 
     @property
     def arn(self) -> str:
@@ -112,7 +166,7 @@ class AwsSession:
     @property
     def credentials(self) -> tuple[str, float | None]:
         """Where the credentials came from, in botocore's word, and until when they are valid, where they say so."""
-        found = self._boto.get_credentials()
+        found = self.source_credentials
         until = getattr(found, "_expiry_time", None)  # botocore keeps it to itself
         return str(getattr(found, "method", "")), None if until is None else until.timestamp()
 
@@ -211,9 +265,13 @@ class AwsSession:
             return self._clients[key]
 
     def close(self) -> None:
-        """Send nothing any more, retries included: every call from now on raises `Interrupted`."""
+        """Send nothing any more, retries included: every call from now on, also of the `another`s, raises `Interrupted`."""
         self.pace.close()
         self._ended.set()
+        with self._lock:
+            others = list(self._others)
+        for session in others:
+            session.close()
 
     def _refuse_when_closed(self, **_: object) -> None:
         if self._ended.is_set():
@@ -254,7 +312,8 @@ class AwsPlace:
         return AwsPlace(self._session, region)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
-        """The boto3 client of a service here."""
+        """The boto3 client of a service here. Raises `AwsFailure` where there is no way to the account."""
+        self._session.require_account()
         return self._session.client(service, self.region)
 
     def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
@@ -294,6 +353,12 @@ class AwsPlace:
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""
         return self if region == self.region else AwsPlace(self._session, region)
+
+
+@lru_cache
+def _loader(data_path: str | None) -> Loader:
+    """The models of the services, which all sessions read from: one of its own costs each session half a second and 40 MB."""
+    return create_loader(data_path)
 
 
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time

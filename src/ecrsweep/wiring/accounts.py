@@ -86,7 +86,7 @@ def _accounts(entry: Listed, session: AwsSession) -> Iterator[Account]:
         yield Account(entry.account or session.account, "", _OPEN)
         return
     units = entry.organization
-    yield from (one for one in accounts_of(session, units.units, units.tags) if one.number not in units.besides)
+    yield from accounts_of(session, units.units, units.tags, units.besides)
 
 
 def _member(entry: Listed, account: Account, settings: Settings, session: AwsSession) -> Member:
