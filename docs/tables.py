@@ -8,7 +8,7 @@ from typing import Final
 from ecrsweep.aws import bucket
 from ecrsweep.aws.ecr import OWNERS_ACTIONS, READ_ACTIONS, SHARING_ACTIONS
 from ecrsweep.config.file import document
-from ecrsweep.config.grammar import Choice, Count, Duration, Fraction, Kind, ListOf, MapOf, Member, Table, Text
+from ecrsweep.config.grammar import Choice, Count, Duration, Flag, Fraction, Kind, ListOf, MapOf, Member, Table, Text
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.grants import statement
 from ecrsweep.wiring.policies import BESIDES_READING, DECIDING, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
@@ -112,6 +112,8 @@ def _accepts(kind: Kind) -> str:
             return ", ".join(f"`{word}`" for word in kind.words)
         case Duration():
             return "a duration such as `30d` or `12h`" + (", or `off`" if kind.may_be_off else "")
+        case Flag():
+            return "`true` or `false`"
         case Count():
             return "a whole number"
         case Fraction():
