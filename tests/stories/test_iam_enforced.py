@@ -231,6 +231,17 @@ def test_each_action_that_is_missing_fails_the_sources_that_need_it_by_name(
     assert tags(repo) == before
 
 
+@pytest.mark.parametrize("action", SHARING_ACTIONS)
+def test_who_may_not_ask_who_else_may_pull_is_told_so_and_the_rest_goes_on(
+    cli: Cli, judge: Judge, repo: Repository, action: str
+) -> None:
+    plan = under(cli, judge, without(policy("plan"), action)).plan("--keep-newest", "0", *asking({"ecs"}))
+    assert plan.status == 0, plan.out + plan.err
+    (entry,) = (entry for entry in plan.json["coverage"] if entry["source"] == "consumers")
+    assert (entry["status"], entry["error"][:31]) == ("skipped", "who else may pull is not known:")
+    assert f"{action} was denied in us-east-1" in entry["error"]
+
+
 def test_no_action_goes_unjudged() -> None:
     judged = {
         *OF_THE_REGISTRY,

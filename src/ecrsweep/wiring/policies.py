@@ -142,9 +142,9 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "BatchDeleteImage": Kind("Images", ("repository/{repository}",)),
         "BatchGetImage": Kind("Images", ("repository/{repository}",)),
         "DescribeImages": Kind("Images", ("repository/{repository}",)),
+        "DescribeRegistry": ANYTHING,
         # Asked without names it is decided on repository/*, so anything narrower denies it: aws-amplify/amplify-cli#10828.
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
-        "DescribeRegistry": ANYTHING,
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "GetRegistryPolicy": ANYTHING,
