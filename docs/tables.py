@@ -87,7 +87,7 @@ def configuration_tables() -> str:
 _ASKED: Final = "Registries, consumers and sources"
 _KEPT: Final = "Policies"
 _REST: Final = "Aliases, limits, state and holds"
-_PARTS: Final = {"registry": _ASKED, "consumers": _ASKED, "sources": _ASKED, "policies": _KEPT}
+_PARTS: Final = {"registry": _ASKED, "registries": _ASKED, "strict_consumers": _ASKED, "consumers": _ASKED, "sources": _ASKED, "policies": _KEPT}
 
 
 def _members(table: Table, before: str) -> Iterator[tuple[str, Member]]:
@@ -112,10 +112,10 @@ def _accepts(kind: Kind) -> str:
             return ", ".join(f"`{word}`" for word in kind.words)
         case Duration():
             return "a duration such as `30d` or `12h`" + (", or `off`" if kind.may_be_off else "")
-        case Flag():
-            return "`true` or `false`"
         case Count():
             return "a whole number"
+        case Flag():
+            return "`true` or `false`"
         case Fraction():
             return "a number from 0 to 1"
         case Text() | MapOf():
