@@ -110,7 +110,7 @@ policies: [{{newest: 1, pulled_within: off, used_within: off}}]
     ended = asking("apply", str(saved), "--config", config, "--yes", "--output", "json")
     assert ended.status == 0, ended.err
     assert len(repo.images()) == len(other.images()) == 1
-    told = {(image["account"], image["region"]) for image in ended.json["images"]}
+    told = {(image["account"], image["region"]) for image in ended.json["results"]}
     assert told == {(HUB, HOME), (BANK, ABROAD)}
     [journal] = asking.home.rglob("journals/**/*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -150,7 +150,7 @@ def test_why_an_account_cannot_be_asked_is_told(
             aws.roles.forbidden.add(TOOLING)
         case _:
             aws.faults.add(Fault.error("sts", "AssumeRole", "InternalFailure", "Sorry", 500))
-    ended = asking.plan(*LISTED, "--keep-newest", "1", AWS_MAX_ATTEMPTS="1")
+    ended = asking("plan", *LISTED, "--output", "json", AWS_MAX_ATTEMPTS="1")
     assert ended.status == 5
     assert said in ended.out
     assert SHOP in {account for account, _ in gaps(ended)}
@@ -178,7 +178,7 @@ def test_a_failing_account_does_not_stop_the_others(aws: Emulator, asking: Cli, 
     assert ended.status == 4
     assert len(repo.images()) == 10
     assert len(other.images()) == 1
-    outcomes = {(image["account"], image["outcome"]) for image in ended.json["images"]}
+    outcomes = {(image["account"], image["outcome"]) for image in ended.json["results"]}
     assert (BANK, "deleted") in outcomes
     assert (HUB, "deleted") not in outcomes
 

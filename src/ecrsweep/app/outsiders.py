@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
-from ecrsweep.app.request import CONSUMERS_SOURCE, Request, accepted
+from ecrsweep.app.request import Request, accepted
 from ecrsweep.core.errors import AwsFailure, Missing, PolicyUnreadable
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.sharing import Consumer, Kind, Replica, of_registry, of_repository, unlisted
+from ecrsweep.core.sharing import CONSUMERS_SOURCE, Consumer, Kind, Replica, of_registry, of_repository, unlisted
 from ecrsweep.core.uses import Coverage, CoverageStatus
 from ecrsweep.ports import ImageStore, World
 

@@ -25,14 +25,11 @@ REGIONS_SOURCE: Final = "regions"
 OWNERS_SOURCE: Final = "owners"
 """The word in coverage for the tags of repositories, where these could not be read."""
 
-CONSUMERS_SOURCE: Final = "consumers"
-"""The word in coverage for who else may pull, by the policies of registries and repositories."""
-
 EVERYWHERE: Final = "all"
 """The region in coverage of what is asked once, and of an account that cannot be asked at all."""
 
 _ANY_SOURCE: Final = "all"
-"""The word of --accept-gap for every source of an account or region."""
+"""The word of --accept-gap for every source of an account."""
 
 Progress = Callable[[str], None]
 Stop = Callable[[], bool]

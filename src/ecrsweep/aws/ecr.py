@@ -48,14 +48,14 @@ NAMED_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages")
 """What reading needs where the repository is known."""
 
 OWNERS_ACTIONS: Final = ("tag:GetResources",)
+SHARING_ACTIONS: Final = ("ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:GetRepositoryPolicy")
+"""What finding out who else may pull needs: replication rules, and the policies of registry and repositories."""
+
 DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
 ARCHIVE_ACTIONS: Final = ("ecr:UpdateImageStorageClass",)
 PUSH_ACTIONS: Final = ("ecr:PutImage",)
 GUARD_ACTIONS: Final = ("ecr:GetLifecyclePolicy",)
 PREVIEW_ACTIONS: Final = ("ecr:GetLifecyclePolicyPreview", "ecr:StartLifecyclePolicyPreview")
-
-SHARING_ACTIONS: Final = ("ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:GetRepositoryPolicy")
-"""What it takes to know who else may pull."""
 
 PAGE: Final = 1000
 BATCH: Final = 100

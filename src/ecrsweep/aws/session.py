@@ -304,8 +304,12 @@ class AwsPlace:
     def __init__(self, session: AwsSession, region: str) -> None:
         """The place of these credentials in this region."""
         self._session = session
-        self.account = session.account
         self.region = region
+
+    @property
+    def account(self) -> str:
+        """The account's number. Raises `AwsFailure` where that is not known."""
+        return self._session.account
 
     def at(self, region: str) -> "AwsPlace":
         """Another region of the same account."""

@@ -119,6 +119,8 @@ def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tup
     for word in words:
         if not _GAP.fullmatch(word):
             raise BadInput(f'{flag} "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
+        if word.partition("@")[0].partition("/")[0] == "all" and "@" not in word:
+            raise BadInput(f'{flag} "{word}": all sources can be accepted of one account alone: all@ACCOUNT')
     return tuple(words)
 
 

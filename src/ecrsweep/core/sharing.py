@@ -18,6 +18,9 @@ import msgspec
 from ecrsweep.core.errors import PolicyUnreadable
 from ecrsweep.core.names import Registry
 
+CONSUMERS_SOURCE: Final = "consumers"
+"""The word in coverage for who else may pull, by the policies of registries and repositories."""
+
 EVERYTHING: Final = "*"
 
 _PULLING: Final = ("ecr:batchgetimage", "ecr:getdownloadurlforlayer", "ecr:batchimportupstreamimage")
@@ -67,7 +70,7 @@ class Consumer(msgspec.Struct, frozen=True):
 
     @property
     def who(self) -> str:
-        """It in words."""
+        """Who it is, in words."""
         match self.kind:
             case Kind.ACCOUNT:
                 return f"account {self.name}"
