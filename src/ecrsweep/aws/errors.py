@@ -60,7 +60,7 @@ def translated(action: str, region: str) -> Iterator[None]:
         boto.NoAuthTokenError,
         boto.LoginError,
     ) as error:
-        raise CredentialsFailure(f"There are no usable AWS credentials: {_one_line(error)}", action=action) from error
+        raise no_credentials(error, action) from error
     except (boto.HTTPClientError, boto.ConnectionError) as error:
         raise Unreachable(f"{action} could not be asked in {region}: {_one_line(error)}", action=action) from error
     except (
@@ -77,6 +77,11 @@ def translated(action: str, region: str) -> Iterator[None]:
         raise Malformed(text, action=action) from error
     except boto.BotoCoreError as error:
         raise AwsFailure(f"{action} failed in {region}: {_one_line(error)}", action=action) from error
+
+
+def no_credentials(error: Exception, action: str | None = None) -> CredentialsFailure:
+    """What to raise where credentials could not be had, or not be renewed, for this reason."""
+    return CredentialsFailure(f"There are no usable AWS credentials: {_one_line(error)}", action=action)
 
 
 def is_throttle(answer: Mapping[str, Any]) -> bool:
