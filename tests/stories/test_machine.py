@@ -465,12 +465,12 @@ class Registry(RuleBasedStateMachine):
 
         record = Record(clock, FileJournal(file), self.edges)
         if not again:
-            record.begin("run", self.aws.account, "test", plan)
+            record.begin("run", self.aws.account, "test", plan, override_limits=False)
             return record, {}
         history = history_of(file)
         assert history.plan is not None
         assert history.plan.going == plan.going, "the journal tells the plan"
-        record.resume("run", max((call.number for call in history.calls), default=0))
+        record.resume("run", max((call.number for call in history.calls), default=0), override_limits=False)
         return record, dict(done_before(history))
 
     def died(self, saved: Saved, file: Path, *, torn: bool) -> None:

@@ -90,7 +90,7 @@ class Carrying:
                 sweep.work(stop)
             except Unreachable as failure:
                 gone[sweep.registry] = (
-                    f"the registry {sweep.registry} went away while this run was changing it: {failure}. "
+                    f"the registry {sweep.registry} went away while this run was changing it: {str(failure).rstrip('.')}. "
                     "What is left there was not touched: run apply again when it answers"
                 )
         if sweep.registry in gone:

@@ -52,14 +52,15 @@ class Record:
         """Where the journal is; None where none is written."""
         return None if self._to is None else self._to.location
 
-    def begin(self, run: str, account: str, tool_version: str, plan: SavedPlan) -> None:
+    def begin(self, run: str, account: str, tool_version: str, plan: SavedPlan, *, override_limits: bool) -> None:
         """The first lines. Raises `StateFailure`."""
-        self._write(*journal.begun(run, account, tool_version, self._clock(), plan))
+        now = self._clock()
+        self._write(*journal.begun(run, account, tool_version, now, plan, override_limits=override_limits))
 
-    def resume(self, run: str, calls: int) -> None:
+    def resume(self, run: str, calls: int, *, override_limits: bool) -> None:
         """Go on behind what stands in the journal, which tells of this many calls. Raises `StateFailure`."""
         self._calls = calls
-        self._write(journal.resumed(run, self._clock()))
+        self._write(journal.resumed(run, self._clock(), override_limits=override_limits))
 
     def now(self) -> float:
         """Seconds since the epoch."""

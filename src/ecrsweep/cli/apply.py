@@ -43,7 +43,7 @@ from ecrsweep.reports.table import (
     ApplyTable,
     console,
 )
-from ecrsweep.reports.words import counted, printable
+from ecrsweep.reports.words import OVERRIDDEN, counted, printable
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.journals import Resumed, read_resumed, recording
 from ecrsweep.wiring.memory import Memory
@@ -84,7 +84,8 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     with voice.working("Asking again what is in use"):
         run = begin(world, request, memory, voice)
     begun = recording(
-        world, memory, saved, journal=flags["journal"], manifests=flags["manifests"], resumed=resumed
+        world, memory, saved, override_limits=request.scope.override_limits, journal=flags["journal"],
+        manifests=flags["manifests"], resumed=resumed,
     )  # fmt: skip
     with begun as record, stopping() as stopped:
         before = None if resumed is None else resumed.before
@@ -188,7 +189,10 @@ def _reopened(saved: SavedPlan, flags: Flags, typed: set[str], voice: Voice) -> 
     settings = settings_of(flags)
     if settings.policies is not None and settings.policies != saved.header.policies:
         voice.warn(f"The plan has its own policies: those of {flags['config'].name}, which are others, do not count.")
-    return reopen(saved, settings, dict(os.environ))
+    world, request = reopen(saved, settings, dict(os.environ))
+    if request.scope.override_limits:
+        voice.warn(OVERRIDDEN)
+    return world, request
 
 
 def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:

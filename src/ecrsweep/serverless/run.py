@@ -221,7 +221,8 @@ class Run:
         self._leases = leases_on(store, world, saved)
         self._leases.take()
         try:
-            record = begin_record(world, self._memory, saved, self._leases)
+            overrides = request.scope.override_limits
+            record = begin_record(world, self._memory, saved, self._leases, override_limits=overrides)
             self._carrying = begin_apply(world, saved, again, say=log.info, record=record)
             self._carrying.work(stop)
         finally:
