@@ -178,6 +178,11 @@ class PlanRun:
         self._failures += gaps_of(plan)
 
 
+def held_whole(saved: SavedPlan, request: Request) -> str | None:
+    """In words, the limit that holds all of a plan; None where there is none, or whoever carries it out overrides it."""
+    return None if request.scope.override_limits else saved.verdict
+
+
 def begin_apply(
     world: World,
     saved: SavedPlan,

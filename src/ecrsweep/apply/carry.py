@@ -8,7 +8,7 @@ from ecrsweep.apply.record import Record
 from ecrsweep.apply.sweep import Decide, Stop, Sweep
 from ecrsweep.apply.tally import NOTHING, Before
 from ecrsweep.core.document import PlannedImage, SavedPlan
-from ecrsweep.core.errors import CredentialsFailure, StateFailure, Unreachable
+from ecrsweep.core.errors import Busy, CredentialsFailure, StateFailure, Unreachable
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.uses import Coverage
@@ -62,8 +62,8 @@ class Carrying:
     def work(self, stop: Stop) -> None:
         """Do what the plan says, as far as the judgement of now says so too.
 
-        `stop` is asked before every batch: True ends the work. Never raises `AwsFailure` or `StateFailure`: what fails is in
-        the result.
+        `stop` is asked before every batch: True ends the work. Never raises `AwsFailure`, `Busy` or `StateFailure`: what
+        fails is in the result.
         """
         gone: dict[Registry, str] = {}
         for sweep in self._sweeps:
@@ -74,6 +74,9 @@ class Carrying:
                 self._record.came_to(result.document() for result in sweep.quiet_results())
             except CredentialsFailure as failure:
                 self._failed = str(failure)
+                break
+            except Busy as failure:
+                self._failed = f"{failure}: nothing further was changed"
                 break
             except StateFailure as failure:
                 self._failed = f"the journal cannot be written, so nothing further was changed: {failure}"

@@ -37,7 +37,7 @@ class Record:
     ) -> None:
         """`clock` tells seconds since the epoch. `manifests` False: what is deleted cannot be pushed back from the journal.
 
-        `still_ours` is asked before every call: it raises `StateFailure` where another run has taken over.
+        `still_ours` is asked before every call: it raises `Busy` where another run has taken over.
         """
         self._clock = clock
         self._to = to
@@ -76,7 +76,7 @@ class Record:
     ) -> Sequence[Deletion]:
         """The answers of a changing call, with a line before and after it; `checked_at` is when its images were looked at last.
 
-        Raises what `call` raises, and `StateFailure`.
+        Raises what `call` raises, `Busy` and `StateFailure`.
         """
         self._still_ours()
         self._calls += 1

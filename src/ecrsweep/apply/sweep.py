@@ -88,7 +88,7 @@ class Sweep:
         self._tally.mark(self._tally.open(), Outcome.NOT_TRIED, message=why)
 
     def work(self, stop: Stop) -> None:
-        """Check, then change. Raises `CredentialsFailure` where nothing further can succeed, and `StateFailure`.
+        """Check, then change. Raises `CredentialsFailure` and `Busy` where nothing further may be tried, and `StateFailure`.
 
         Raises `Unreachable` where the registry has gone away: something in it was changed, and now it cannot be asked.
         """
@@ -323,9 +323,13 @@ class Sweep:
         self, action: Action, asked: Sequence[Touched], digests: Sequence[str], call: Callable[[], Sequence[Deletion]]
     ) -> Sequence[Deletion] | None:
         """The answers of a changing call; None where it failed as a whole, and what became of its images is found out."""
-        self._tally.in_flight = frozenset(digests)
+
+        def send() -> Sequence[Deletion]:
+            self._tally.in_flight = frozenset(digests)
+            return call()
+
         try:
-            return self._record.calling(action, self._repository, asked, self._checked_at, call)
+            return self._record.calling(action, self._repository, asked, self._checked_at, send)
         except AwsFailure as failure:
             self._find_out(action, digests, failure)
             if isinstance(failure, CredentialsFailure):

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from rich.console import Console
 
 from ecrsweep._version import __version__
-from ecrsweep.app import Request, begin_apply
+from ecrsweep.app import Request, begin_apply, held_whole
 from ecrsweep.aws.session import AwsPlace, AwsWorld
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import (
@@ -71,10 +71,11 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         world, request, saved = _read_saved(file, flags, typed, voice)
         memory = memory_of(world, request)
         _say_what_the_plan_reads(saved, voice)
-        goes_on = saved.verdict is None or request.scope.override_limits
+        limit = held_whole(saved, request)
+        goes_on = limit is None
         status = Exit.DONE if goes_on else Exit.HELD
         if not goes_on:
-            voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
+            voice.warn(f"The plan is held by a limit: {limit}. To go ahead all the same: --override-limits.")
     if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was changed.")
         status, goes_on = Exit.ERROR, False

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep._version import __version__
-from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
+from ecrsweep.app import PlanRun, Request, Stop, begin_apply, held_whole, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
@@ -161,8 +161,9 @@ class Run:
     @property
     def _is_held_whole(self) -> bool:
         """True where a limit holds the plan."""
-        overridden = self._request is not None and self._request.scope.override_limits
-        return self._saved is not None and self._saved.verdict is not None and not overridden
+        if self._saved is None or self._request is None:
+            return False
+        return held_whole(self._saved, self._request) is not None
 
     def _opened_desk(self) -> Bucket | None:
         """The bucket, through a session of its own that stays open when the other is closed.
