@@ -56,6 +56,12 @@ CHANGING = ("BatchDeleteImage", "UpdateImageStorageClass")
 STAYED = {Outcome.SPARED, Outcome.HELD, Outcome.REFUSED, Outcome.KEPT_WITH_PARENT, Outcome.NOT_TRIED}
 NUMBERS = st.integers(0, 30)
 AGES = st.sampled_from([0, 16, 40])
+LIMITS = st.builds(
+    Limits,
+    max_fraction=st.sampled_from([None, 0.5, 0.8]),
+    fraction_from=st.just(4),
+    max_images=st.sampled_from([None, 3, 8]),
+)
 TAGS = st.sampled_from(["v1", "v2", "v3", "prod", "old-1", "old-2"])
 
 T = TypeVar("T")
@@ -97,6 +103,10 @@ class Saved(NamedTuple):
 
     def overriding(self) -> "Saved":
         return Saved(overriding(self.request), self.plan)
+
+    @property
+    def is_empty_by_limit(self) -> bool:
+        return bool(not self.plan.going and self.plan.summary.hold and not self.request.scope.override_limits)
 
     @property
     def is_too_large(self) -> bool:
@@ -213,8 +223,10 @@ class Registry(RuleBasedStateMachine):
 
     # What others do.
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(limits=LIMITS)
+    def begin(self, limits: Limits) -> None:
+        scope = msgspec.structs.replace(self.request.scope, limits=limits)
+        self.request = msgspec.structs.replace(self.request, scope=scope)
         for where in (0, 1):
             for tag in ("v1", "old-1", None, None):
                 self.push_image(where, tag, 40)
@@ -326,21 +338,21 @@ class Registry(RuleBasedStateMachine):
     @rule(
         newest=st.integers(0, 2), pulled_within=st.none() | st.just(30 * DAY), untagged_for=st.sampled_from([0.0, 14 * DAY]),
         grace=st.sampled_from([0.0, DAY]), otherwise=st.sampled_from([Otherwise.DELETE, Otherwise.ARCHIVE, Otherwise.TRIAL]),
-        untag=st.sampled_from([(), ("old-*",)]), max_fraction=st.sampled_from([None, None, 0.5, 0.8]),
-        max_images=st.sampled_from([None, None, 3, 8]), override=st.booleans(),
+        untag=st.sampled_from([(), ("old-*",)]), limits=LIMITS,
     )  # fmt: skip
-    def plan_by_rules(
-        self, otherwise: Otherwise, max_fraction: float | None, max_images: int | None, override: bool, **rules: Any
-    ) -> None:
+    def plan_by_rules(self, otherwise: Otherwise, limits: Limits, **rules: Any) -> None:
         after = 10 * DAY if otherwise is Otherwise.ARCHIVE else None
         policy = Policy(otherwise=otherwise, trial_for=5 * DAY, delete_after_archived=after, used_within=None, **rules)
-        limits = Limits(max_fraction, fraction_from=4, max_images=max_images)
-        scope = msgspec.structs.replace(self.request.scope, limits=limits, override_limits=override)
+        scope = msgspec.structs.replace(self.request.scope, limits=limits)
         self.request = Request(scope, (policy,), (EcsSource(),), "test")
         self.plan()
 
     def plan(self) -> None:
-        request = self.request
+        """Where a limit lets nothing go at all, whoever reads that overrides it."""
+        if self.planned_and_saved(self.request).is_empty_by_limit:
+            self.planned_and_saved(overriding(self.request))
+
+    def planned_and_saved(self, request: Request) -> "Saved":
         before, live = self.states(), self.live()
         self.aws.calls.reset()
         run, rows = self.planned(request)
@@ -361,6 +373,7 @@ class Registry(RuleBasedStateMachine):
             request, SavedPlan(run.header, going, run.footer().summary, verdict.detail if verdict else None)
         )
         assert (verdict is not None) == self.saved.is_too_large
+        return self.saved
 
     def check_limits(self, request: Request, rows: Sequence[PlannedImage]) -> None:
         """Of a repository of which too much would go nothing goes, unless the user overrides that."""
