@@ -122,7 +122,7 @@ class PlanRun:
         except Missing:
             return None
         except AwsFailure as failure:
-            return unread(store.registry, failure)
+            return unread(store.registry, failure, repository=name)
         return inventory if self.header.policy_at is None else as_of(inventory, self._now)
 
     def decide(self, inventory: Inventory) -> RepositoryPlan:
