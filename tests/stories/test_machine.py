@@ -395,7 +395,22 @@ class Registry(RuleBasedStateMachine):
     def apply(self, slow: bool, override: bool) -> None:
         self.carry_out(slow=slow, override=override)
 
-    @rule(skip=st.integers(0, 1), slow=st.booleans(), late=st.booleans())
+    @rule(where=NUMBERS, which=NUMBERS)
+    def apply_when_more_would_go_than_was_planned(self, where: int, which: int) -> None:
+        """The limit is what the plan comes to; then the world grows."""
+        self.deploy(where, which, by_tag=False, service=True, region=HOME)
+        name = pick(self.repositories, where).name
+        _, rows = self.planned(overriding(self.request))
+        here = [row for row in rows if row.repository == name]
+        going = sum(row.action in GOING for row in here)
+        if 0 < going < len(here):
+            limits = Limits(going / len(here), fraction_from=1)
+            scope = msgspec.structs.replace(self.request.scope, limits=limits, override_limits=False)
+            self.planned_and_saved(msgspec.structs.replace(self.request, scope=scope))
+            self.push_image(where, None, 40, 9)
+            self.carry_out()
+
+    @rule(skip=st.integers(0, 3), slow=st.booleans(), late=st.booleans())
     def apply_while_another_run_comes(self, skip: int, slow: bool, late: bool) -> None:
         """`late`: this run has been asleep for so long that its lease is over."""
         coming = iter([late])
@@ -517,8 +532,8 @@ class Registry(RuleBasedStateMachine):
         return Leases(store, [Place(self.aws.account, HOME)], run, clock=self.time)
 
     def time(self) -> float:
-        """Seconds since the epoch, also where every look at the clock takes half a minute."""
-        return self.aws.clock.seconds + 31 * self.ticks
+        """Seconds since the epoch, also where every look at the clock takes a minute."""
+        return self.aws.clock.seconds + 60 * self.ticks
 
     def another(self, late: bool) -> None:
         """Called as a run is changing something: another one comes."""
@@ -698,6 +713,8 @@ class Registry(RuleBasedStateMachine):
             assert len(history.calls) == self.calls_when_overtaken, "a run that was overtaken changes nothing more"
         assert history.whole is not result.interrupted
         outcomes = {(entry.image.repository, entry.image.digest): entry.outcome for entry in result.results}
+        asked = {(call.repository.name, touched.digest) for call in history.calls for touched in call.asked}
+        assert {key for key, outcome in outcomes.items() if outcome is Outcome.UNKNOWN} <= asked, "doubt needs a call"
         written = {(entry["repository"], entry["digest"]): entry["outcome"] for entry in history.outcomes}
         for key, outcome in written.items():
             assert outcomes[key] == outcome or outcomes[key] in {Outcome.DELETED, Outcome.ARCHIVED}

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from botocore import exceptions as boto
-from botocore.credentials import CachedCredentialFetcher, ReadOnlyCredentials, RefreshableCredentials
+from botocore.credentials import CachedCredentialFetcher, RefreshableCredentials
 
 from ecrsweep.aws.errors import no_credentials
 
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-_USED: Final = "ecrsweep_credentials"
+_SIGNED: Final = "ecrsweep_signed"
 _RENEWED: Final = "ecrsweep_renewed"
 
 
@@ -27,15 +27,15 @@ class Renewal:
             return
         self._credentials: Any = credentials  # botocore keeps to itself what a renewal by force needs
         service = client.meta.service_model.service_id.hyphenize()
-        client.meta.events.register_first(f"request-created.{service}", self._note)
+        client.meta.events.register_last(f"request-created.{service}", self._note)
         client.meta.events.register_first(f"needs-retry.{service}", self._judge)
 
     def _note(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own kind
-        """Before a request is signed: with what. Raises `CredentialsFailure` where they ended and are not renewed."""
-        try:
-            request.context[_USED] = self._credentials.get_frozen_credentials()
-        except (boto.ClientError, boto.BotoCoreError, RuntimeError) as error:
-            raise no_credentials(error) from error
+        """When a request has been signed: with what. To ask the credentials themselves could renew them once more."""
+        request.context[_SIGNED] = (
+            request.headers.get("Authorization", ""),
+            request.headers.get("X-Amz-Security-Token"),
+        )
 
     def _judge(
         self, response: tuple[Any, Mapping[str, Any]] | None, request_dict: Mapping[str, Any], **_: object
@@ -46,19 +46,24 @@ class Renewal:
         if code not in _EXPIRED or _RENEWED in context:
             return None
         context[_RENEWED] = True
-        return 0.0 if self._renewed(context[_USED]) else None
+        return 0.0 if self._renewed(*context[_SIGNED]) else None
 
-    def _renewed(self, refused: ReadOnlyCredentials) -> bool:
+    def _renewed(self, authorization: str, token: str | None) -> bool:
         """Whether there are others than those that were refused. Of many threads the first fetches them."""
         held = self._credentials
-        with held._refresh_lock:  # noqa: SLF001 - botocore has no public way to renew what has not ended by its own word
-            if held._frozen_credentials == refused:  # noqa: SLF001 - as above
+
+        def are_refused() -> bool:
+            now = held._frozen_credentials  # noqa: SLF001 - botocore has no public way to renew what is valid by its own word
+            return now.token == token and f"Credential={now.access_key}/" in authorization
+
+        with held._refresh_lock:  # noqa: SLF001 - as above
+            if are_refused():
                 _forget_copy(held._refresh_using)  # noqa: SLF001 - as above
                 try:
                     held._protected_refresh(is_mandatory=True)  # noqa: SLF001 - as above
                 except (boto.ClientError, boto.BotoCoreError, RuntimeError) as error:
                     raise no_credentials(error) from error
-            return bool(held._frozen_credentials != refused)  # noqa: SLF001 - as above
+            return not are_refused()
 
 
 def _forget_copy(fetch: Any) -> None:  # noqa: ANN401 - any callable
