@@ -87,7 +87,14 @@ def configuration_tables() -> str:
 _ASKED: Final = "Registries, consumers and sources"
 _KEPT: Final = "Policies"
 _REST: Final = "Aliases, limits, state and holds"
-_PARTS: Final = {"registry": _ASKED, "registries": _ASKED, "strict_consumers": _ASKED, "consumers": _ASKED, "sources": _ASKED, "policies": _KEPT}
+_PARTS: Final = {
+    "registry": _ASKED,
+    "registries": _ASKED,
+    "strict_consumers": _ASKED,
+    "consumers": _ASKED,
+    "sources": _ASKED,
+    "policies": _KEPT,
+}
 
 
 def _members(table: Table, before: str) -> Iterator[tuple[str, Member]]:
