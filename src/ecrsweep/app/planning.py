@@ -74,6 +74,7 @@ class PlanRun:
         for region in self._request.scope.regions:
             for plan in self._registry(self._world.image_store(region)):
                 yield plan
+                del plan  # what a repository holds may be large: it goes before the next one is decided
                 if stop():
                     return
         self.complete = True
@@ -114,6 +115,7 @@ class PlanRun:
                 plan = self.decide(found)
                 self._add(plan)
                 yield plan
+                del found, plan  # likewise
 
     def _read(self, store: ImageStore, name: str) -> Inventory | Coverage | None:
         """What a repository holds. Many are read side by side, and decided on one by one: deciding waits for nothing."""
