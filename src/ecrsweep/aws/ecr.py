@@ -426,7 +426,7 @@ def _own_reads(images: Iterable[Image]) -> OwnReads:
 
 def _images(details: Iterable[Image | Mapping[str, Any]]) -> dict[str, Image]:
     """Images by digest, as DescribeImages told them; an entry that comes on two pages counts once."""
-    images = (detail if type(detail) is Image else image_of(detail) for detail in details)
+    images = [detail if type(detail) is Image else image_of(detail) for detail in details]
     return {image.digest: image for image in images}
 
 
