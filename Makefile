@@ -26,7 +26,7 @@ format: $(STAMP)  ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-tables: $(STAMP)  ## Make anew what is made of the code: tables of the documents, policies of the template
+tables: $(STAMP)  ## Make anew what is made of the code: tables of the documents, policies of the templates
 	$(BIN)/python docs/tables.py
 	$(BIN)/python deploy/policies.py
 

@@ -39,10 +39,12 @@ def boto3_as_it_comes() -> int:
 def ecrsweep() -> int:
     """What a plan reads, in the way in which it reads it, and nothing else of a plan."""
     from ecrsweep.aws.cache import ManifestCache  # noqa: PLC0415 - a reader pays for its own imports alone
-    from ecrsweep.aws.session import AwsSession, AwsWorld  # noqa: PLC0415 - likewise
+    from ecrsweep.aws.session import AwsSession  # noqa: PLC0415 - likewise
+    from ecrsweep.aws.world import AwsWorld  # noqa: PLC0415 - likewise
+    from ecrsweep.core.names import Registry  # noqa: PLC0415 - likewise
 
     world = AwsWorld(AwsSession(region=REGION, environ=os.environ), ManifestCache(None))
-    store = world.image_store(REGION)
+    store = world.image_store(Registry(world.account, REGION))
     return sum(len(inventory.images) for inventory in world.each(store.inventory, store.repository_names()))
 
 

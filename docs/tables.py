@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from ecrsweep.aws import bucket
-from ecrsweep.aws.ecr import OWNERS_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import OWNERS_ACTIONS, READ_ACTIONS, SHARING_ACTIONS
 from ecrsweep.config.file import document
 from ecrsweep.config.grammar import Choice, Count, Duration, Fraction, Kind, ListOf, MapOf, Member, Table, Text
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.grants import statement
-from ecrsweep.wiring.policies import BESIDES_READING, HEEDING_OWNERS, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
+from ecrsweep.wiring.policies import BESIDES_READING, DECIDING, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
 
 DOCS: Final = Path(__file__).parent
 BEGIN: Final = "<!-- the table is made of the sources themselves: make tables -->\n"
@@ -46,8 +46,8 @@ def permissions_table() -> str:
     wanted |= dict.fromkeys(bucket.ACTIONS, "`--bucket`")
     asking: dict[str, list[str]] = {action: [who] for action, who in wanted.items()}
     for purpose, statements in BESIDES_READING.items():
-        owners = OWNERS_ACTIONS if purpose in HEEDING_OWNERS else ()
-        for action in (*owners, *(action for _, actions in statements for action in actions)):
+        deciding = (*OWNERS_ACTIONS, *SHARING_ACTIONS) if purpose in DECIDING else ()
+        for action in (*deciding, *(action for _, actions in statements for action in actions)):
             asking.setdefault(action, []).append(f"`--for {purpose}`")
     for name, make in sorted(OWN.items()):
         for action in make().actions:
@@ -56,15 +56,18 @@ def permissions_table() -> str:
     for action, who in sorted(asking.items()):
         if action in WITHOUT_PERMISSION:
             continue
-        ends = [end.replace("{repository}", "PATTERN").replace("{bucket}", "BUCKET") for end in kind_of(action).ends]
-        decided = ", ".join(f"`{end}`" for end in ends) or "anything"
+        decided = ", ".join(f"`{_filled(end)}`" for end in kind_of(action).ends) or "anything"
         rows.append(f"| `{action}` | {decided} | {', '.join(who)} |")
     return "\n".join(rows) + "\n"
 
 
+def _filled(end: str) -> str:
+    return end.replace("{repository}", "PATTERN").replace("{bucket}", "BUCKET").replace("{role}", "ROLE")
+
+
 def statement_for_the_post() -> str:
     """The policy statement that the policy of the AWS post lacks."""
-    needed = {*REGIONS_ACTIONS, *READ_ACTIONS, *OWNERS_ACTIONS}
+    needed = {*REGIONS_ACTIONS, *READ_ACTIONS, *OWNERS_ACTIONS, *SHARING_ACTIONS}
     needed |= {action for make in OWN.values() if make().about.by_default for action in make().actions}
     return f"```json\n{statement(sorted(needed - POLICY_OF_THE_POST - WITHOUT_PERMISSION))}\n```\n"
 

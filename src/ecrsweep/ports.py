@@ -13,6 +13,7 @@ import msgspec
 from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Registry
+from ecrsweep.core.sharing import Replica
 from ecrsweep.core.uses import Coverage, Note, Use
 
 T = TypeVar("T")
@@ -58,6 +59,15 @@ class ImageStore(Protocol):
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the AWS lifecycle policy that is in place on a repository; None where there is none."""
+
+    def repository_policy(self, name: str) -> str | None:
+        """The text of a repository's own policy, which says who else may pull from it; None where there is none."""
+
+    def registry_policy(self) -> str | None:
+        """The text of the policy of the registry, which may say so for many repositories; None where there is none."""
+
+    def replication(self) -> Sequence[Replica]:
+        """The registries that get a copy of what is pushed to some repositories, sorted."""
 
     def previewed(self, name: str) -> dict[str, int]:
         """What AWS itself says that policy would expire now: the rule, by digest. It changes nothing."""
@@ -155,7 +165,7 @@ class About(msgspec.Struct, frozen=True):
     flag: str = "--with-source"
     """What makes it be asked where that is not the default."""
     once: bool = False
-    """True where it is asked once an account, not in every region."""
+    """True where it is asked once, by the credentials in hand, not in every account and region."""
 
 
 class Source(Protocol):
@@ -235,12 +245,11 @@ class EdgeStore(Protocol):
         """Keep what these manifests contain, by digest. Raises `StateFailure`."""
 
 
-class World(Protocol):
-    """Everything that a run can reach: its account, regions, registries, and places to ask for uses."""
+class Account(Protocol):
+    """One account as a run reaches it: its regions, and places to ask for uses."""
 
-    @property
-    def account(self) -> str:
-        """The account of the credentials."""
+    def require(self) -> None:
+        """Raise `AwsFailure` where there is no way to it."""
 
     @property
     def home_region(self) -> str:
@@ -248,9 +257,6 @@ class World(Protocol):
 
     def enabled_regions(self) -> Sequence[str]:
         """The regions that this account has switched on, sorted."""
-
-    def image_store(self, region: str) -> ImageStore:
-        """The registry of a region."""
 
     def place(self, region: str) -> Place:
         """The place where sources read in a region."""
@@ -260,6 +266,16 @@ class World(Protocol):
 
     def is_closed(self, region: str) -> bool:
         """True where a service control policy refuses even to list repositories there."""
+
+
+class World(Protocol):
+    """Everything that a run can reach: its accounts, and their registries."""
+
+    def reach(self, account: str) -> Account:
+        """One of the accounts. Whether there is a way to it shows with the first call."""
+
+    def image_store(self, registry: Registry) -> ImageStore:
+        """A registry. Whether there is a way to it shows with the first call."""
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, side by side, a bounded number ahead; answers in the order of the items."""

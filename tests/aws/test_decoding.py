@@ -16,9 +16,11 @@ from ecrsweep.aws import decoding
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.decoding import EVENT, decode_page, image_of
 from ecrsweep.aws.errors import translated
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.errors import Malformed
 from ecrsweep.core.images import Image, Inventory
+from ecrsweep.core.names import Registry
 from ecrsweep.core.times import rfc3339
 from ecrsweep.emulator import Emulator
 from tests.support import ago
@@ -182,7 +184,7 @@ def test_a_registry_reads_the_same_where_botocore_has_no_such_event(
 
     def inventory() -> Inventory:
         session = AwsSession(region="us-east-1", environ=aws.environ())
-        return AwsWorld(session, cache).image_store("us-east-1").inventory("team/app")
+        return AwsWorld(session, cache).image_store(Registry(aws.account, "us-east-1")).inventory("team/app")
 
     straight = inventory()
     monkeypatch.setattr(decoding, "EVENT", "before-parse.ecr.NoSuchOperation")

@@ -127,7 +127,7 @@ WRONG = [
     ("policies: []", "a list of at least 1"),
     ("policies: {name: a}", "found keys with values; accepted is a list"),
     ("policy: []", "did you mean policies?"),
-    ("registries: []", "did you mean registry?"),
+    ("registris: []", "did you mean registries?"),
     ("registry: {account: 123456789012}", 'write "123456789012"'),
     ("registry: {account: '12345'}", "12 digits"),
     ("registry: {regions: [us-esat]}", "the name of a region"),

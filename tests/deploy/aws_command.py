@@ -97,11 +97,11 @@ class AwsCommand:
             name, *rest = rest
             waiter = client.get_waiter(_named(client.waiter_names, name))
             api_name = waiter.config.operation
-            parameters, _, _ = _parsed(client, service, xform_name(api_name, "-"), rest, folder)
+            parameters, _, _ = parsed(client, service, xform_name(api_name, "-"), rest, folder)
             waiter.wait(**parameters)
             return ""
         method = _named(client.meta.method_to_api_mapping, operation)
-        parameters, said, files = _parsed(client, service, operation, rest, folder)
+        parameters, said, files = parsed(client, service, operation, rest, folder)
         if (service, operation) == ("lambda", "invoke"):
             answer: dict[str, Any] = {"StatusCode": 200, "Payload": self._invoke(_checked(client, parameters))}
         else:
@@ -131,10 +131,10 @@ def _named(names: Any, word: str) -> str:
     return str(found[word])
 
 
-def _parsed(
+def parsed(
     client: Any, service: str, operation: str, words: Sequence[str], folder: Path
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Parameters of the call, global flags, and words that belong to no flag."""
+    """Parameters of the call, as the service model has them, global flags, and words that belong to no flag."""
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation.replace("-", "_")])
     members = model.input_shape.members if model.input_shape else {}
     flags = {xform_name(name, "-"): name for name in members}
@@ -219,9 +219,14 @@ def _scalar(shape: Any, text: str) -> Any:
 
 def _shorthand(shape: Any, text: str) -> Any:
     """`Name=value,Other={Inner=value}`: https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-shorthand.html."""
-    found = {}
+    found: dict[str, Any] = {}
+    name = ""
     for part in _parts(text):
-        name, equals, value = part.partition("=")
+        before, equals, value = part.partition("=")
+        if not equals and isinstance(found.get(name), list):
+            found[name].append(part)
+            continue
+        name = before
         if not equals:
             raise Wrong(f'"{text}" is no shorthand: accepted is Name=value,Name=value')
         if shape.type_name == "structure" and name not in shape.members:
@@ -229,6 +234,8 @@ def _shorthand(shape: Any, text: str) -> Any:
         inner = shape.value if shape.type_name == "map" else shape.members[name]
         if inner.type_name in {"structure", "map"}:
             found[name] = _shorthand(inner, re.sub(r"^\{(.*)\}$", r"\1", value))
+        elif inner.type_name == "list":
+            found[name] = [_scalar(inner.member, value)]
         else:
             found[name] = _scalar(inner, value)
     return found

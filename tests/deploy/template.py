@@ -1,7 +1,8 @@
-"""The template of the deployment, read and resolved: what CloudFormation makes of it for given parameters."""
+"""The templates of the deployment, read and resolved: what CloudFormation makes of them for given parameters."""
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from samtranslator.yaml_helper import yaml_parse
@@ -19,14 +20,19 @@ NO_VALUE: Final = object()
 class Resolved:
     """The resources for one set of parameters. What only AWS can say (names, ARNs) reads as `<Resource.Attribute>`."""
 
-    def __init__(self, **parameters: str) -> None:
-        defaults = {name: parameter["Default"] for name, parameter in TEMPLATE["Parameters"].items()}
-        unknown = parameters.keys() - defaults.keys()
+    def __init__(self, template: Mapping[str, Any] = TEMPLATE, /, partition: str = "aws", **parameters: str) -> None:
+        declared = template["Parameters"]
+        unknown = parameters.keys() - declared.keys()
         assert not unknown, unknown
-        self._values = {**PSEUDO, **defaults, **parameters}
+        given = {name: parameters.get(name, parameter.get("Default")) for name, parameter in declared.items()}
+        assert None not in given.values(), f"these have no default: {[name for name in given if given[name] is None]}"
+        lists = {name for name, parameter in declared.items() if parameter["Type"] == "CommaDelimitedList"}
+        given |= {name: given[name].split(",") for name in lists}
+        self._values = {**PSEUDO, "AWS::Partition": partition, **given}
+        self._conditions = template["Conditions"]
         self.resources: dict[str, Any] = {
             name: self.of(resource)
-            for name, resource in TEMPLATE["Resources"].items()
+            for name, resource in template["Resources"].items()
             if "Condition" not in resource or self._holds(resource["Condition"])
         }
 
@@ -58,6 +64,8 @@ class Resolved:
                 return f"<{'.'.join(argument) if isinstance(argument, list) else argument}>"
             case "Fn::Sub":
                 return re.sub(r"\$\{([\w:.]+)\}", lambda name: str(self._values.get(name[1], f"<{name[1]}>")), argument)
+            case "Fn::Join":
+                return argument[0].join(self.of(argument[1]))
             case "Fn::If":
                 return self.of(argument[1] if self._holds(argument[0]) else argument[2])
             case "Fn::Equals":
@@ -70,7 +78,13 @@ class Resolved:
         raise AssertionError(function)
 
     def _holds(self, condition: str) -> bool:
-        return bool(self.of(TEMPLATE["Conditions"][condition]))
+        return bool(self.of(self._conditions[condition]))
+
+
+def read(file: Path) -> Mapping[str, Any]:
+    """A template as it is written."""
+    found: Mapping[str, Any] = yaml_parse(file.read_text())
+    return found
 
 
 def policies(role: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,12 @@ NOT_IN_A_FUNCTION = {
     "accept_drops": "likewise: one that stands would switch the gate off",
     "state": "the ledger lies in the bucket of the function",
     "account": "only a configuration says it",
+    "registries": "likewise",
+    "consumers": "likewise",
+    "strict_consumers": "likewise",
+    "accounts": "several accounts are listed in a configuration",
+    "role_name": "likewise",
+    "external_id": "likewise",
     "aliases": "likewise",
     "fraction_from": "likewise",
     "policies": "likewise",
@@ -89,7 +95,8 @@ def test_the_role_may_make_the_calls_that_the_code_makes_and_no_others() -> None
         assert found.pop("function") == {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
         assert (
             found.pop("read")
-            == ({*ecr.READ_ACTIONS, *ecr.OWNERS_ACTIONS, *session.ACTIONS} | of_sources) - WITHOUT_PERMISSION
+            == ({*ecr.READ_ACTIONS, *ecr.OWNERS_ACTIONS, *ecr.SHARING_ACTIONS, *session.ACTIONS} | of_sources)
+            - WITHOUT_PERMISSION
         )
         assert found.pop("bucket") == set(bucket.ACTIONS)
         assert found == ({"delete": {*ecr.DELETE_ACTIONS, *ecr.ARCHIVE_ACTIONS}} if deletes else {})

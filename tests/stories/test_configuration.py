@@ -180,6 +180,27 @@ def test_iam_policy_is_for_what_the_configuration_says(cli: Cli) -> None:
     printed = cli("iam-policy", "--config", file).out
     assert f":ecr:eu-west-1:{ACCOUNT}:repository/*" in printed
     assert "ecs:ListTasks" not in printed
+    others = cli("iam-policy", "--config", file, "--for", "caller").out
+    assert '"arn:aws:iam::*:role/ecrsweep"' in others, "the account of the registry is not the only one that is asked"
+
+
+def test_the_policy_of_a_caller_names_the_roles_of_the_accounts_listed(cli: Cli) -> None:
+    hub, shop, tools = "111122223333", "444455556666", "777788889999"
+    one_by_one = f"""
+registries:
+  - {{account: "{hub}", role: ops/sweeper}}
+consumers:
+  accounts:
+    - {{account: "{hub}", role: ops/sweeper}}
+    - {{account: "{shop}", role: "arn:aws:iam::{shop}:role/reader"}}
+    - {{account: "{tools}", profile: tools}}
+"""
+    caller = ("iam-policy", "--for", "caller", "--partition", "aws", "--config")
+    (assume,) = cli(*caller, written(cli, one_by_one)).json["Statement"]
+    assert assume["Resource"] == [f"arn:aws:iam::{hub}:role/ops/sweeper", f"arn:aws:iam::{shop}:role/reader"]
+    found = cli(*caller, written(cli, "consumers: {accounts: [{organization: {}, role: reader}]}")).json["Statement"]
+    assert found[0]["Resource"] == ["arn:aws:iam::*:role/reader"]
+    assert [statement["Sid"] for statement in found[1:]] == ["Discover", "DiscoverAccounts", "DiscoverUnits"]
 
 
 def test_init_writes_what_loads_and_says_why_and_leaves_what_is_there(

@@ -30,7 +30,8 @@ from ecrsweep.app import PlanRun, Request, begin_apply, take_census
 from ecrsweep.apply import Before, Record, done_before
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.pace import Pace
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
 from ecrsweep.core.errors import PlanExpired

@@ -11,7 +11,8 @@ import pytest
 
 from ecrsweep.app import Request, SimulationRun
 from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.config import moment_of
 from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import BadInput

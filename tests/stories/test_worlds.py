@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ecrsweep.app import PlanRun, Request, begin_apply, take_census
 from ecrsweep.apply import Record
 from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.decisions import Action
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
 from ecrsweep.core.outcomes import ApplyResult, Outcome

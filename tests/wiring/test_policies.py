@@ -21,18 +21,23 @@ from ecrsweep.aws.ecr import (
     PREVIEW_ACTIONS,
     PUSH_ACTIONS,
     READ_ACTIONS,
+    SHARING_ACTIONS,
 )
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import About, Place, Source
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.policies import (
     ANYTHING,
+    ASSUME_ACTIONS,
     BESIDES_READING,
+    BY_PROXY,
     MANAGED_POLICY_LIMIT,
+    ORGANIZATION_ACTIONS,
     RESOURCES,
     WITHOUT_PERMISSION,
     Kind,
     Purpose,
+    Role,
     Wanted,
     iam_glob,
     kind_of,
@@ -43,6 +48,7 @@ from tests.support import ACCOUNT
 OWN_SOURCES: tuple[Source, ...] = tuple(make() for make in OWN.values())
 DECLARED = {
     *READ_ACTIONS, *OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *PUSH_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS, *SESSION_ACTIONS, *BUCKET_ACTIONS,
+    *SHARING_ACTIONS, *ASSUME_ACTIONS, *ORGANIZATION_ACTIONS,
     *(action for source in OWN_SOURCES for action in source.actions),
 }  # fmt: skip
 """Every action that the code says it needs."""
@@ -51,6 +57,12 @@ NOT_AS_THE_REFERENCE_HAS_IT = {
     # It has container instances here, but a call that names none is decided on no resource: cdklabs/construct-hub#1207.
     "ecs:ListTasks": ["container-instance/*"],
 }
+ONLY_OF = {
+    # Units, roots and policies have tags too, which are not read.
+    "organizations:ListTagsForResource": ["account/o-*/*"],
+}
+"""Actions that are asked of some of their types of resources only."""
+
 NOT_IN_THE_REFERENCE = {
     "bedrock-agentcore:GetHarness",
     "bedrock-agentcore:ListHarnessEndpoints",
@@ -119,7 +131,8 @@ def test_the_table_says_what_the_service_authorization_reference_says(action: st
     if action in NOT_IN_THE_REFERENCE:
         assert not get_action_data(*action.split(":"))
         return
-    listed = resource_types(action)
+    listed = ONLY_OF.get(action, resource_types(action))
+    assert set(listed) <= {*resource_types(action)}
     kind = listed_kind(action)
     if action in WITHOUT_PERMISSION:
         assert kind is None
@@ -127,11 +140,24 @@ def test_the_table_says_what_the_service_authorization_reference_says(action: st
         assert listed == NOT_AS_THE_REFERENCE_HAS_IT.get(action, [])
     else:
         assert kind is not None
-        narrowest = [end.replace("{bucket}", "bucket").replace("{repository}", "team/app") for end in kind.ends]
+        narrowest = [
+            end.replace("{bucket}", "bucket").replace("{repository}", "team/app").replace("{role}", "ops/ecrsweep")
+            for end in kind.ends
+        ]
         for end in narrowest:
             assert any(fnmatch.fnmatchcase(end, one) for one in listed), f"{end} is none of {listed}"
         for one in listed:
             assert any(fnmatch.fnmatchcase(end, one) for end in narrowest), f"{one} is asked for too"
+
+
+@pytest.mark.parametrize("action", sorted(DECLARED - WITHOUT_PERMISSION - NOT_IN_THE_REFERENCE))
+def test_the_arns_are_those_of_the_service_that_the_reference_names(action: str) -> None:
+    """But for roles, which IAM has and STS gives."""
+    service, _, operation = action.partition(":")
+    formats = {row["resource_arn_format"] for row in get_action_data(service, operation)[service]} - {"*"}
+    kind = kind_of(action)
+    if kind.ends:
+        assert {"sts": "iam"}.get(service, service) in {arn.split(":")[2] for arn in formats}
 
 
 @pytest.mark.parametrize("bucket", [None, "plans"])
@@ -147,9 +173,9 @@ def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple
 @pytest.mark.parametrize(
     ("purpose", "more"),
     [
-        ("plan", OWNERS_ACTIONS),
-        ("apply", (*OWNERS_ACTIONS, *DELETE_ACTIONS)),
-        ("archive", (*OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS)),
+        ("plan", (*OWNERS_ACTIONS, *SHARING_ACTIONS)),
+        ("apply", (*OWNERS_ACTIONS, *SHARING_ACTIONS, *DELETE_ACTIONS)),
+        ("archive", (*OWNERS_ACTIONS, *SHARING_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS)),
         ("guard", GUARD_ACTIONS),
         ("guard-preview", (*GUARD_ACTIONS, *PREVIEW_ACTIONS)),
     ],
@@ -157,9 +183,10 @@ def test_apply_is_plan_and_one_statement_more(bucket: str | None, regions: tuple
 def test_it_is_all_that_the_code_says_it_needs_for_a_purpose_and_nothing_else(
     purpose: Purpose, more: tuple[str, ...]
 ) -> None:
-    others = {*OWNERS_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *PUSH_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS} - {
-        *more
-    }
+    others = {
+        *OWNERS_ACTIONS, *SHARING_ACTIONS, *DELETE_ACTIONS, *ARCHIVE_ACTIONS, *PUSH_ACTIONS, *GUARD_ACTIONS, *PREVIEW_ACTIONS,
+        *ASSUME_ACTIONS, *ORGANIZATION_ACTIONS,
+    } - {*more}  # fmt: skip
     assert actions(statements(purpose=purpose, bucket="plans")) == DECLARED - WITHOUT_PERMISSION - others
     assert actions(statements(purpose=purpose)) == DECLARED - WITHOUT_PERMISSION - others - {*BUCKET_ACTIONS}
 
@@ -170,6 +197,47 @@ def test_to_restore_what_is_named_nobody_is_asked_what_is_in_use_and_nothing_is_
     assert {tuple(statement["Resource"]) for statement in found.values()} == {
         (f"arn:*:ecr:us-east-1:{ACCOUNT}:repository/team/*",)
     }
+
+
+@pytest.mark.parametrize(
+    ("member", "alone"), [("member", "plan"), ("member-apply", "apply"), ("member-archive", "archive")]
+)
+def test_the_role_of_a_member_may_do_what_the_account_alone_would_have_to(member: Purpose, alone: Purpose) -> None:
+    scope: dict[str, Any] = {
+        "regions": ("us-east-1",),
+        "repositories": ("team/*",),
+        "account": ACCOUNT,
+        "partition": "aws",
+    }
+    assert statements(purpose=member, **scope) == statements(purpose=alone, **scope)
+
+
+def test_a_caller_may_become_the_role_in_the_accounts_named_and_find_accounts_and_nothing_else() -> None:
+    found = statements(
+        purpose="caller",
+        roles=(Role("444455556666", "ops/sweeper"), Role("111122223333", "reader")),
+        partition="aws-cn",
+    )
+    assert actions(found) == {*ASSUME_ACTIONS, *ORGANIZATION_ACTIONS}
+    assert found["AssumeRoles"]["Resource"] == [
+        "arn:aws-cn:iam::111122223333:role/reader",
+        "arn:aws-cn:iam::444455556666:role/ops/sweeper",
+    ]
+    assert found["DiscoverAccounts"]["Resource"] == ["arn:aws-cn:organizations::*:account/o-*/*"]
+    assert actions(statements(purpose="caller", bucket="plans")) == actions(found) | {*BUCKET_ACTIONS}
+
+
+def test_a_caller_that_knows_every_account_finds_none() -> None:
+    assert actions(statements(purpose="caller", discovers=False)) == {*ASSUME_ACTIONS}
+
+
+def test_where_nothing_is_said_a_caller_may_become_the_role_of_every_account() -> None:
+    assert statements(purpose="caller")["AssumeRoles"]["Resource"] == ["arn:*:iam::*:role/ecrsweep"]
+
+
+@pytest.mark.parametrize("purpose", BY_PROXY)
+def test_regions_do_not_narrow_what_has_no_region(purpose: Purpose) -> None:
+    assert statements(purpose=purpose, regions=("eu-west-1",), account=ACCOUNT) == statements(purpose=purpose)
 
 
 @pytest.mark.parametrize("purpose", BESIDES_READING)

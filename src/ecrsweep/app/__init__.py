@@ -8,7 +8,15 @@ from ecrsweep.app.guarding import GuardRun
 from ecrsweep.app.planning import PlanRun, begin_apply, explain
 from ecrsweep.app.pulls import unexplained_pulls
 from ecrsweep.app.reading import Reading
-from ecrsweep.app.request import EVERYWHERE, OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE, Progress, Request, Stop
+from ecrsweep.app.request import (
+    EVERYWHERE,
+    OWNERS_SOURCE,
+    REGIONS_SOURCE,
+    REGISTRY_SOURCE,
+    Progress,
+    Request,
+    Stop,
+)
 from ecrsweep.app.restoring import Restoring
 from ecrsweep.app.simulating import SimulationRun
 from ecrsweep.app.stocktaking import take_stock

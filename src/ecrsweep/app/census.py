@@ -11,7 +11,7 @@ from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization
 from ecrsweep.core.ledger import Recollection
 from ecrsweep.core.policy import Otherwise
 from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Use
-from ecrsweep.ports import Source, World
+from ecrsweep.ports import Account, Source, World
 
 
 def take_census(world: World, request: Request, say: Progress, recalled: Recollection | None = None) -> Census:
@@ -21,17 +21,11 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     `recalled` is what earlier runs left: what they saw in use, and how much each source told them; None where nobody asks.
     """
     scope = request.scope
-    regions, coverage = _consumer_regions(world, request)
-    asked = []
-    for source in request.sources:
-        for region in [EVERYWHERE] if source.about.once else regions:
-            skipped = _skipped(world, region, source, scope)
-            if skipped is None:
-                asked.append((source, region))
-            else:
-                coverage.append(skipped)
-    say(f"Asking {len(asked)} sources in {len(regions)} regions what they use")
-    answers = list(world.each(lambda job: _ask(world, *job), asked))
+    fields = [_once(world, request), *world.each(lambda account: _field(world, account, request), scope.consumers)]
+    coverage = [entry for field in fields for entry in field.coverage]
+    asked = [ask for field in fields for ask in field.asks]
+    say(_begins(request, fields))
+    answers = list(world.each(_ask, asked))
     coverage += _judged(world, answers)
     if recalled is not None:
         coverage = [
@@ -53,14 +47,32 @@ def _of_holds(recalled: Recollection, request: Request) -> Iterator[Coverage]:
         yield msgspec.structs.replace(entry, status=CoverageStatus.FAILED) if trial else entry
 
 
-def unasked_census(world: World, request: Request, recalled: Recollection, why: str) -> Census:
+def unasked_census(request: Request, recalled: Recollection, why: str) -> Census:
     """A census of nothing, for what rests on no evidence of use: every source is told as not asked. Holds hold all the same."""
     skipped = (
-        Coverage(world.account, EVERYWHERE, source.name, CoverageStatus.SKIPPED, error=why)
+        Coverage(account, EVERYWHERE, source.name, CoverageStatus.SKIPPED, error=why)
+        for account in request.scope.consumers
         for source in request.sources
     )
     held = (accepted(entry, request.scope) for entry in _of_holds(recalled, request))
     return Census(coverage=(*skipped, *held), holds=recalled.holds)
+
+
+class _Ask(msgspec.Struct, frozen=True):
+    """One source to be asked in one region of an account."""
+
+    source: Source
+    account: str
+    region: str
+    reached: Account
+
+
+class _Field(msgspec.Struct, frozen=True):
+    """What is to be asked of one account, and what is not."""
+
+    regions: tuple[str, ...] = ()
+    asks: tuple[_Ask, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -72,16 +84,73 @@ class _Answer(msgspec.Struct, frozen=True):
     closed: bool = False
 
 
-def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[Coverage]]:
+def _once(world: World, request: Request) -> _Field:
+    """Whom to ask once, for all accounts: by the credentials in hand."""
+    account = request.scope.account
+    reached = world.reach(account)
+    return _asking(account, reached, [EVERYWHERE], [source for source in request.sources if source.about.once], request)
+
+
+def _field(world: World, account: str, request: Request) -> _Field:
+    """Whom to ask in an account; where there is no way to it, a gap of every source: never "nothing runs there"."""
+    reached = world.reach(account)
+    closed = {member.account: member.closed for member in request.scope.members}.get(account)
+    try:
+        if closed is not None:
+            raise AwsFailure(f"account {account} is {closed}, says AWS Organizations: nobody can ask what runs there")
+        reached.require()
+    except AwsFailure as failure:
+        return _Field(coverage=tuple(_shut(account, request, failure)))
+    regions, coverage = _consumer_regions(account, reached, request)
+    field = _asking(account, reached, regions, _of_accounts(request), request)
+    return msgspec.structs.replace(field, coverage=(*coverage, *field.coverage))
+
+
+def _asking(
+    account: str, reached: Account, regions: Sequence[str], sources: Sequence[Source], request: Request
+) -> _Field:
+    asks: list[_Ask] = []
+    coverage: list[Coverage] = []
+    for source in sources:
+        for region in regions:
+            skipped = _skipped(account, reached, region, source, request.scope)
+            if skipped is None:
+                asks.append(_Ask(source, account, region, reached))
+            else:
+                coverage.append(skipped)
+    return _Field(tuple(regions), tuple(asks), tuple(coverage))
+
+
+def _of_accounts(request: Request) -> list[Source]:
+    """The sources that are asked in every account and region."""
+    return [source for source in request.sources if not source.about.once]
+
+
+def _begins(request: Request, fields: Sequence[_Field]) -> str:
+    regions = len({region for field in fields for region in field.regions} - {EVERYWHERE})
+    accounts = f" of {len(request.scope.consumers)} accounts" if request.scope.members else ""
+    return f"Asking {sum(len(field.asks) for field in fields)} sources in {regions} regions{accounts} what they use"
+
+
+def _shut(account: str, request: Request, failure: AwsFailure) -> Iterator[Coverage]:
+    """The gaps of an account that cannot be asked at all."""
+    for source in _of_accounts(request):
+        skipped = _left_out(account, EVERYWHERE, source, request.scope)
+        yield skipped or Coverage(
+            account, EVERYWHERE, source.name, CoverageStatus.FAILED, error=str(failure), action=failure.action
+        )
+
+
+def _consumer_regions(account: str, reached: Account, request: Request) -> tuple[list[str], list[Coverage]]:
     """The regions to ask and, where these cannot be known or the user left some out, the entries that say so."""
     scope = request.scope
     try:
-        enabled = list(world.enabled_regions())
+        enabled = list(reached.enabled_regions())
     except AwsFailure as failure:
         if scope.consumer_regions is not None:
             return sorted(scope.consumer_regions), []
         gap = Coverage(
-            world.account, EVERYWHERE, REGIONS_SOURCE, CoverageStatus.FAILED, action=failure.action,
+            account, EVERYWHERE, REGIONS_SOURCE, CoverageStatus.FAILED, action=failure.action,
             error=f"the enabled regions are not known, so only those of the registries were asked: {failure}",
         )  # fmt: skip
         return sorted(scope.regions), [gap]
@@ -89,30 +158,37 @@ def _consumer_regions(world: World, request: Request) -> tuple[list[str], list[C
         return enabled, []
     left_out = [region for region in enabled if region not in scope.consumer_regions]
     reason = "left out by --consumer-region"
-    return sorted(scope.consumer_regions), [
-        Coverage(world.account, region, source.name, CoverageStatus.SKIPPED, error=reason)
+    entries = [
+        Coverage(account, region, source.name, CoverageStatus.SKIPPED, error=reason)
         for region in left_out
-        for source in request.sources
-        if not source.about.once
+        for source in _of_accounts(request)
     ]
+    wanted = set(scope.consumer_regions) & set(enabled) if scope.members else scope.consumer_regions
+    return sorted(wanted), entries
 
 
-def _skipped(world: World, region: str, source: Source, scope: Scope) -> Coverage | None:
+def _skipped(account: str, reached: Account, region: str, source: Source, scope: Scope) -> Coverage | None:
     """Why a source is not asked in a region; None where it is. What is off by default and not asked for is not shown."""
-    account, service = world.account, source.about.service
+    service = source.about.service
+    if region != EVERYWHERE and service and not reached.offers(service, region):
+        offered = Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="not offered in this region")
+    else:
+        offered = None
+    return _left_out(account, region, source, scope) or offered
+
+
+def _left_out(account: str, region: str, source: Source, scope: Scope) -> Coverage | None:
     if {source.name, source.name.partition(":")[0]} & set(scope.skip_sources):
         return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="skipped by --skip-source")
-    if region != EVERYWHERE and service and not world.offers(service, region):
-        return Coverage(account, region, source.name, CoverageStatus.SKIPPED, error="not offered in this region")
     return None
 
 
-def _ask(world: World, source: Source, region: str) -> _Answer:
+def _ask(ask: _Ask) -> _Answer:
     """What one source says in one region."""
+    source, account, region, reached = ask.source, ask.account, ask.region, ask.reached
     found: list[Use] = []
     notes: list[str] = []
     handed_on: list[Coverage] = []
-    account = world.account
 
     def entry(status: CoverageStatus, error: str | None = None, action: str | None = None) -> Coverage:
         # Pulls come and go with the days: a source that knows of nothing else never falls silent.
@@ -123,7 +199,7 @@ def _ask(world: World, source: Source, region: str) -> _Answer:
         )  # fmt: skip
 
     try:
-        for told in source.uses(world.place(world.home_region if region == EVERYWHERE else region)):
+        for told in source.uses(reached.place(reached.home_region if region == EVERYWHERE else region)):
             match told:
                 case Note():
                     notes.append(f"{told.workload}: {told.text}" if told.workload else told.text)
@@ -144,17 +220,22 @@ def _ask(world: World, source: Source, region: str) -> _Answer:
 
 def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
     """The coverage, where a region that the organisation closes for every source is shown as skipped: no gap."""
-    open_regions = {answer.entry.region for answer in answers if not answer.closed}
-    candidates = {answer.entry.region for answer in answers} - open_regions - {EVERYWHERE}
-    closed_regions = {region for region in candidates if world.is_closed(region)}
+    open_places = {_place(answer.entry) for answer in answers if not answer.closed}
+    candidates = sorted({_place(answer.entry) for answer in answers if answer.entry.region != EVERYWHERE} - open_places)
+    judged = world.each(lambda place: world.reach(place[0]).is_closed(place[1]), candidates)
+    closed = {place for place, is_closed in zip(candidates, judged, strict=True) if is_closed}
     return [
         msgspec.structs.replace(
             entry, status=CoverageStatus.SKIPPED, error=f"region closed by a service control policy: {entry.error}"
         )
-        if entry.region in closed_regions
+        if _place(entry) in closed
         else entry
         for entry in (answer.entry for answer in answers)
     ]
+
+
+def _place(entry: Coverage) -> tuple[str, str]:
+    return entry.account, entry.region
 
 
 def _coverage_order(entry: Coverage) -> tuple[str, str, str, str]:

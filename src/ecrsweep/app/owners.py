@@ -39,7 +39,7 @@ class Owners:
             return self._known[registry]
 
     def _ask(self, registry: Registry) -> OwnersWord:
-        store = self._world.image_store(registry.region)
+        store = self._world.image_store(registry)
         try:
             return OwnersWord(store.owners_tags(owners_keys(self._request.policies)))
         except AwsFailure as failure:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ecrsweep.app.outsiders import Outsiders
 from ecrsweep.app.owners import Owners
 from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
 from ecrsweep.apply import Before, Carrying, Record
@@ -55,6 +56,8 @@ class PlanRun:
         self._world = world
         self._request = request
         self._owners = Owners(world, request)
+        self._outsiders = Outsiders(world, request)
+        self._going: dict[Registry, list[str]] = {}
         self._summary = Summary()
         self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
@@ -71,18 +74,19 @@ class PlanRun:
 
         `stop` is asked after each: True ends it, and `complete` stays False.
         """
-        for region in self._request.scope.regions:
-            for plan in self._registry(self._world.image_store(region)):
+        for registry in self._request.scope.registries:
+            for plan in self._registry(registry):
                 yield plan
                 del plan  # what a repository holds may be large: it goes before the next one is decided
                 if stop():
                     return
+            self._outsiders.look(registry, self._going.pop(registry, ()))
         self.complete = True
 
     def footer(self) -> Footer:
         """What is known when all repositories have been planned."""
         failures = (accepted(entry, self._request.scope) for entry in (*self._owners.failures, *self._failures))
-        coverage = (*self.census.coverage, *failures)
+        coverage = (*self.census.coverage, *failures, *self._outsiders.coverage)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
         limits, prices = self._request.limits, self._request.prices
         return Footer(
@@ -97,12 +101,13 @@ class PlanRun:
             missed=tuple(self._missed),
         )
 
-    def _registry(self, store: ImageStore) -> Iterator[RepositoryPlan]:
+    def _registry(self, registry: Registry) -> Iterator[RepositoryPlan]:
+        store = self._world.image_store(registry)
         try:
             names = store.repository_names()
         except AwsFailure as failure:
-            self._failures.append(unread(store.registry, failure))
-            self.unread_registries.append(store.registry)
+            self._failures.append(unread(registry, failure))
+            self.unread_registries.append(registry)
             return
         patterns = self._request.scope.repositories
         self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}
@@ -121,6 +126,7 @@ class PlanRun:
         """What a repository holds. Many are read side by side, and decided on one by one: deciding waits for nothing."""
         try:
             inventory = store.inventory(name, with_layers=self._request.prices is not None)
+            self._outsiders.gaps(inventory.repository)  # asked now, side by side with others
         except Missing:
             return None
         except AwsFailure as failure:
@@ -143,7 +149,7 @@ class PlanRun:
             else None,
             held=self._holds.on(repository, inventory.images),
             whole=word_of_owner(owners.tags.get(repository.name, {}), policy),
-            census_gaps=(*self.census.gaps, *owners.gaps),
+            census_gaps=(*self.census.gaps, *owners.gaps, *self._outsiders.gaps(repository)),
             limits=self._request.limits,
         )
 
@@ -168,6 +174,8 @@ class PlanRun:
 
     def _add(self, plan: RepositoryPlan) -> None:
         self._summary += plan.summary
+        if plan.summary.delete or plan.summary.archive:
+            self._going.setdefault(plan.repository.registry, []).append(plan.repository.name)
         self._missed += plan.missed
         self._unresolved += plan.unresolved
         self._seen += plan.seen

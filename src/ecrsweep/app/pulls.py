@@ -1,24 +1,22 @@
 """The pulls that nothing else explains: who pulls what no source knows of."""
 
-from collections.abc import Mapping
-
 from ecrsweep.app.request import unread
+from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import AwsFailure, Missing
 from ecrsweep.core.images import Inventory
-from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.names import Repository
 from ecrsweep.core.unexplained import repositories_pulled, unexplained
 from ecrsweep.core.uses import Census, Coverage, Use
 from ecrsweep.ports import World
 
 
-def unexplained_pulls(
-    world: World, census: Census, aliases: Mapping[str, Registry]
-) -> tuple[list[Use], list[Coverage]]:
+def unexplained_pulls(world: World, census: Census, scope: Scope) -> tuple[list[Use], list[Coverage]]:
     """The pulls that no other use explains, and which repositories could not be looked into to tell.
 
-    Repositories of other accounts are told by name alone.
+    Repositories of accounts that are not part of the run are told by name alone.
     """
-    pulled = [found for found in repositories_pulled(census.uses) if found.registry.account == world.account]
+    ours = {registry.account for registry in scope.registries}
+    pulled = [found for found in repositories_pulled(census.uses) if found.registry.account in ours]
     inventories: list[Inventory] = []
     failures: list[Coverage] = []
     for answer in world.each(lambda repository: _looked_into(world, repository), pulled):
@@ -29,12 +27,12 @@ def unexplained_pulls(
                 inventories.append(answer)
                 registry = answer.repository.registry
                 failures += (unread(registry, AwsFailure(gap.error, action=gap.action)) for gap in answer.gaps)
-    return unexplained(census.uses, inventories, aliases), failures
+    return unexplained(census.uses, inventories, scope.aliases), failures
 
 
 def _looked_into(world: World, repository: Repository) -> Inventory | Coverage | None:
     try:
-        return world.image_store(repository.registry.region).inventory(repository.name)
+        return world.image_store(repository.registry).inventory(repository.name)
     except Missing:
         return None
     except AwsFailure as failure:

@@ -26,13 +26,13 @@ class Reading:
 
     def each(self, look: Callable[[ImageStore, str], R]) -> Iterator[R]:
         """What `look` finds in each repository, registry by registry, by name; several are looked at side by side."""
-        for region in self._scope.regions:
-            store = self._world.image_store(region)
+        for registry in self._scope.registries:
+            store = self._world.image_store(registry)
             try:
                 names = store.repository_names()
             except AwsFailure as failure:
-                self.failures.append(unread(store.registry, failure))
-                self.unread_registries.append(store.registry)
+                self.failures.append(unread(registry, failure))
+                self.unread_registries.append(registry)
                 continue
             patterns = self._scope.repositories
             self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}

@@ -26,7 +26,10 @@ OWNERS_SOURCE: Final = "owners"
 """The word in coverage for the tags of repositories, where these could not be read."""
 
 EVERYWHERE: Final = "all"
-"""The region in coverage of what is asked once an account."""
+"""The region in coverage of what is asked once, and of an account that cannot be asked at all."""
+
+_ANY_SOURCE: Final = "all"
+"""The word of --accept-gap for every source of an account."""
 
 Progress = Callable[[str], None]
 Stop = Callable[[], bool]
@@ -67,7 +70,7 @@ def accepted(entry: Coverage, scope: Scope) -> Coverage:
 def _names(word: str, entry: Coverage) -> bool:
     rest, _, region = word.partition("/")
     source, _, account = rest.partition("@")
-    named = entry.source == source or entry.source.startswith(f"{source}-")
+    named = source in {_ANY_SOURCE, entry.source} or entry.source.startswith(f"{source}-")
     return named and account in {"", entry.account} and region in {"", entry.region}
 
 

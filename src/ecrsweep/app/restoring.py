@@ -118,7 +118,7 @@ class _Return:
 
     def __init__(self, world: World, wish: Wish) -> None:
         self._world = world
-        self._store: ImageStore = world.image_store(wish.repository.registry.region)
+        self._store: ImageStore = world.image_store(wish.repository.registry)
         self._wish = wish
         self._done: dict[tuple[str, str | None], Result] = {}
         self._images: dict[str, Image] = {}

@@ -4,23 +4,26 @@ from collections.abc import Callable, Sequence
 
 from ecrsweep.app.request import Progress, gaps_of, unread
 from ecrsweep.core.errors import AwsFailure, Missing
+from ecrsweep.core.names import Registry
 from ecrsweep.core.stock import Stock, stock_of
 from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import ImageStore, World
 
 
-def take_stock(world: World, regions: Sequence[str], now: float, say: Progress) -> tuple[list[Stock], list[Coverage]]:
-    """What every repository of these regions holds, and what could not be read of it. `now` in seconds since the epoch."""
+def take_stock(
+    world: World, registries: Sequence[Registry], now: float, say: Progress
+) -> tuple[list[Stock], list[Coverage]]:
+    """What every repository of these registries holds, and what could not be read of it. `now` in seconds since the epoch."""
     stocks: list[Stock] = []
     failures: list[Coverage] = []
-    for region in regions:
-        store = world.image_store(region)
+    for registry in registries:
+        store = world.image_store(registry)
         try:
             names = store.repository_names()
         except AwsFailure as failure:
-            failures.append(unread(store.registry, failure))
+            failures.append(unread(registry, failure))
             continue
-        say(f"{region}: {len(names)} repositories")
+        say(f"{registry.region}: {len(names)} repositories")
         for found, gaps in world.each(_looking(store, now), names):
             stocks += [] if found is None else [found]
             failures += gaps

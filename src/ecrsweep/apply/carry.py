@@ -41,7 +41,7 @@ class Carrying:
             chosen[image.place].append(image)
         self._sweeps = [
             Sweep(
-                world.image_store(repository.registry.region),
+                world.image_store(repository.registry),
                 decide,
                 repository,
                 images,
@@ -54,7 +54,9 @@ class Carrying:
         self._coverage = coverage
         self._say = say
         self._record = record
-        self._failed: str | None = None
+        self._failed: dict[str, str] = {}
+        """Why nothing further can be done, by account."""
+        self._broken: str | None = None
         self._interrupted = False
 
     def work(self, stop: Stop) -> None:
@@ -66,15 +68,16 @@ class Carrying:
         for sweep in self._sweeps:
             if stop():
                 break
+            if sweep.account in self._failed:
+                continue
             self._say(sweep.described)
             try:
                 sweep.work(stop)
                 self._record.came_to(result.document() for result in sweep.quiet_results())
             except CredentialsFailure as failure:
-                self._failed = str(failure)
-                break
+                self._failed[sweep.account] = str(failure)
             except StateFailure as failure:
-                self._failed = f"the journal cannot be written, so nothing further was changed: {failure}"
+                self._broken = f"the journal cannot be written, so nothing further was changed: {failure}"
                 break
         self._interrupted = stop()
         with suppress(StateFailure):  # all that it would add is in the result
@@ -82,6 +85,10 @@ class Carrying:
 
     def result(self) -> ApplyResult:
         """What became of every image of the plan so far, in the order of the plan."""
-        results = tuple(result for sweep in self._sweeps for result in sweep.results(self._failed))
+        results = tuple(result for sweep in self._sweeps for result in sweep.results(self._why_not(sweep)))
         held = self._held_before or any(result.outcome is Outcome.HELD for result in results)
-        return ApplyResult(results, self._coverage, held, self._interrupted, self._failed, self._record.location)
+        failed = "; ".join(filter(None, [self._broken, *self._failed.values()])) or None
+        return ApplyResult(results, self._coverage, held, self._interrupted, failed, self._record.location)
+
+    def _why_not(self, sweep: Sweep) -> str | None:
+        return self._broken or self._failed.get(sweep.account)

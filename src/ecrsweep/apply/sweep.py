@@ -61,6 +61,11 @@ class Sweep:
         self._edges_kept: set[str] = set()
 
     @property
+    def account(self) -> str:
+        """Whose repository it is."""
+        return self._repository.registry.account
+
+    @property
     def described(self) -> str:
         """In words, what is about to be done."""
         return f"Checking {self._repository.name} again: {len(self._tally.planned)} images planned"

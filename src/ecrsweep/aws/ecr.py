@@ -17,7 +17,16 @@ from ecrsweep.aws.ahead import seat_of_thread
 from ecrsweep.aws.cache import ManifestCache, OwnRead
 from ecrsweep.aws.decoding import image_of
 from ecrsweep.aws.errors import code_of
-from ecrsweep.core.errors import AwsFailure, BadInput, LayersGone, Malformed, Missing, PartsGone, TagTaken
+from ecrsweep.core.errors import (
+    AwsFailure,
+    BadInput,
+    LayersGone,
+    Malformed,
+    Missing,
+    PartsGone,
+    PolicyUnreadable,
+    TagTaken,
+)
 from ecrsweep.core.images import (
     IMAGE_TYPES,
     INDEX_TYPES,
@@ -32,6 +41,7 @@ from ecrsweep.core.images import (
 )
 from ecrsweep.core.manifests import Contents, read_manifest
 from ecrsweep.core.names import Registry, Repository
+from ecrsweep.core.sharing import Replica, replicas
 from ecrsweep.ports import Deletion, Manifest, Place
 
 READ_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories")
@@ -39,11 +49,17 @@ NAMED_ACTIONS: Final = ("ecr:BatchGetImage", "ecr:DescribeImages")
 """What reading needs where the repository is known."""
 
 OWNERS_ACTIONS: Final = ("tag:GetResources",)
+SHARING_ACTIONS: Final = ("ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:GetRepositoryPolicy")
+"""What finding out who else may pull needs: replication rules, and the policies of registry and repositories."""
+
 DELETE_ACTIONS: Final = ("ecr:BatchDeleteImage",)
 ARCHIVE_ACTIONS: Final = ("ecr:UpdateImageStorageClass",)
 PUSH_ACTIONS: Final = ("ecr:PutImage",)
 GUARD_ACTIONS: Final = ("ecr:GetLifecyclePolicy",)
 PREVIEW_ACTIONS: Final = ("ecr:GetLifecyclePolicyPreview", "ecr:StartLifecyclePolicyPreview")
+
+SHARING_ACTIONS: Final = ("ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:GetRepositoryPolicy")
+"""What it takes to know who else may pull."""
 
 PAGE: Final = 1000
 BATCH: Final = 100
@@ -96,13 +112,24 @@ class EcrStore:
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the lifecycle policy in place (GetLifecyclePolicy); None where there is none. Raises `AwsFailure`."""
+        return self._text("get_lifecycle_policy", "lifecyclePolicyText", "LifecyclePolicyNotFound", **self._named(name))
+
+    def repository_policy(self, name: str) -> str | None:
+        """The text of a repository's own policy (GetRepositoryPolicy); None where it has none. Raises `AwsFailure`."""
+        return self._text("get_repository_policy", "policyText", "RepositoryPolicyNotFound", **self._named(name))
+
+    def registry_policy(self) -> str | None:
+        """The text of the registry's policy (GetRegistryPolicy); None where it has none. Raises `AwsFailure`."""
+        return self._text("get_registry_policy", "policyText", "RegistryPolicyNotFound")
+
+    def replication(self) -> tuple[Replica, ...]:
+        """The registries that get copies (DescribeRegistry), sorted. Raises `AwsFailure`."""
+        action = "ecr:DescribeRegistry"
+        answer = self._place.call("ecr", "describe_registry")
         try:
-            answer = self._place.call("ecr", "get_lifecycle_policy", **self._named(name))
-        except Missing as failure:
-            if code_of(failure) == "LifecyclePolicyNotFoundException":
-                return None
-            raise
-        return str(answer["lifecyclePolicyText"])
+            return replicas(answer["replicationConfiguration"]["rules"])
+        except (KeyError, TypeError, PolicyUnreadable) as error:
+            raise Malformed(f"{action} in {self.registry.region} told of no rules: {error}", action=action) from error
 
     def previewed(self, name: str) -> dict[str, int]:
         """The rule that would expire each image, by digest, as AWS previews it (StartLifecyclePolicyPreview).
@@ -224,6 +251,18 @@ class EcrStore:
                     f"{action} told of tags in a way that is not known here: {error!r}", action=action
                 ) from error
         return found
+
+    def _text(self, operation: str, key: str, absent: str, /, **parameters: object) -> str | None:
+        """The text that a call tells; None where it tells that there is none."""
+        try:
+            told = self._place.call("ecr", operation, **parameters).get(key)
+        except Missing as failure:
+            if code_of(failure) == f"{absent}Exception":
+                return None
+            raise
+        if not isinstance(told, str):
+            raise Malformed(f"{operation} of ECR in {self.registry.region} answered without {key}")
+        return told
 
     def _move(self, name: str, digest: str, target: str) -> dict[str, Any]:
         return self._place.call(

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,20 +17,26 @@ import boto3
 import msgspec
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver
 from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
 from ecrsweep.aws import decoding
-from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.ecr import EcrStore
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
+from ecrsweep.aws.roles import AssumedRole, Role
 from ecrsweep.aws.turns import Turns
-from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization, CredentialsFailure, Interrupted, Malformed
+from ecrsweep.core.errors import (
+    AwsFailure,
+    BadInput,
+    CredentialsFailure,
+    Interrupted,
+    Malformed,
+    WrongAccount,
+)
 from ecrsweep.core.journal import run_name
-from ecrsweep.core.names import Registry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,10 +63,13 @@ class AwsSession:
         environ: Mapping[str, str],
         run: str | None = None,
         pace: Pace | None = None,
+        account: str | None = None,
+        provider: CredentialProvider | None = None,
     ) -> None:
         """`region` is the one to begin with, None for the configured one; `run` names the run in CloudTrail.
 
-        `pace` is how fast it may ask; None waits in real time, and no longer than until `close`.
+        `pace` is how fast it may ask; None waits in real time, and no longer than until `close`. `account` is the one that
+        the credentials must be of, None for any; `provider` has them where they are not those that AWS tools would find.
 
         Raises `CredentialsFailure` for an unknown profile.
         """
@@ -68,6 +77,11 @@ class AwsSession:
         """The word for this run in the user agent of every call, and in its journal."""
         try:
             self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
+            core = self._boto._session  # noqa: SLF001 - boto3 has no other way to it
+            # What the one global endpoint gives is not valid in regions that had to be switched on.
+            core.set_config_variable("sts_regional_endpoints", "regional")
+            if provider is not None:
+                core.register_component("credential_provider", CredentialResolver([provider]))
             self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
             self._environ = environ
             self._config = self._made_config()
@@ -75,7 +89,8 @@ class AwsSession:
             raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
         except boto.ConfigParseError as error:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
-        self._endpoint_url = endpoint_url
+        self._profile, self._endpoint_url, self._expected = profile, endpoint_url, account
+        self._others: list[AwsSession] = []
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
@@ -84,9 +99,57 @@ class AwsSession:
         self.pace = pace or Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
+    def assuming(self, role: Role, pace: Pace | None = None) -> "AwsSession":
+        """A session of a role that these credentials assume, when something is first asked with it.
+
+        It ends with this one. `pace` is that of the role's account; None for one of its own. Raises `BadInput` for a role of
+        another partition. What is asked with it raises `RoleRefused`, `RoleForbidden`, `RoleRegionDisabled`,
+        `RoleUnreachable` or `CallerFailure` where the role cannot be assumed.
+        """
+        own = self.partition_of(self._first_region)
+        if role.partition != own:
+            raise BadInput(f"The role {role.arn} is in another partition than {self._first_region}, which is in {own}")
+        session = AwsSession(
+            profile=self._profile, endpoint_url=self._endpoint_url, region=self._first_region, environ=self._environ,
+            run=self.run, pace=pace, account=role.account, provider=AssumedRole(role, self),
+        )  # fmt: skip
+        with self._lock:
+            self._others.append(session)
+        return session
+
+    def of_profile(self, profile: str, account: str) -> "AwsSession":
+        """A session of a profile, which must be of this account. It ends with this one.
+
+        Raises `CredentialsFailure` for an unknown profile; what is asked with it raises `WrongAccount` for one of another.
+        """
+        session = AwsSession(
+            profile=profile, endpoint_url=self._endpoint_url, region=self._first_region, environ=self._environ,
+            run=self.run, account=account,
+        )  # fmt: skip
+        with self._lock:
+            self._others.append(session)
+        return session
+
+    @property
+    def source_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
+        """The credentials as botocore holds them, None where there are none."""
+        return self._boto.get_credentials()
+
     @cached_property
     def _identity(self) -> tuple[Mapping[str, str], str]:
-        """Who we are, and the region that told it: the first one named or, where that does not answer, the main one."""
+        """Who we are, and the region that told it. Raises `WrongAccount` where we are to be somebody else."""
+        identity, region = self._told_identity()
+        if self._expected not in {None, identity["Account"]}:
+            named = "" if self._profile is None else f" of profile {self._profile}"
+            raise WrongAccount(
+                f"Account {self._expected} was to be asked, but the credentials{named} are of account {identity['Account']}"
+                f" ({identity['Arn']}). Nothing was asked or changed with them. Name a profile or role of {self._expected}",
+                action="sts:GetCallerIdentity",
+            )
+        return identity, region
+
+    def _told_identity(self) -> tuple[Mapping[str, str], str]:
+        """The first region named tells who we are or, where that does not answer, the main one."""
         main = main_region(self.partition_of(self._first_region))
         first = self._first_region if self._first_region in self.known_regions("sts") else main
         try:
@@ -104,8 +167,8 @@ class AwsSession:
 
     @property
     def account(self) -> str:
-        """The account of the credentials (GetCallerIdentity). Raises `AwsFailure`."""
-        return self._identity[0]["Account"]
+        """The account that the credentials must be of, else the one that they are of (GetCallerIdentity). Raises `AwsFailure`."""
+        return self._expected or self._identity[0]["Account"]
 
     @property
     def arn(self) -> str:
@@ -115,7 +178,7 @@ class AwsSession:
     @property
     def credentials(self) -> tuple[str, float | None]:
         """Where the credentials came from, in botocore's word, and until when they are valid, where they say so."""
-        found = self._boto.get_credentials()
+        found = self.source_credentials
         until = getattr(found, "_expiry_time", None)  # botocore keeps it to itself
         return str(getattr(found, "method", "")), None if until is None else until.timestamp()
 
@@ -195,7 +258,12 @@ class AwsSession:
             raise BadInput(f"The region {region} is not switched on in this account.")
 
     def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
-        """The boto3 client of a service in a region. Answers that are not JSON raise instead of reading as empty."""
+        """The boto3 client of a service in a region. Answers that are not JSON raise instead of reading as empty.
+
+        Raises `AwsFailure` where the credentials are not of the account that they must be of.
+        """
+        if self._expected is not None and service != "sts":
+            _ = self._identity
         with self._lock:
             key = (service, region)
             if key not in self._clients:
@@ -214,9 +282,13 @@ class AwsSession:
             return self._clients[key]
 
     def close(self) -> None:
-        """Send nothing any more, retries included: every call from now on raises `Interrupted`."""
+        """Send nothing any more, retries included: every call from now on, with its roles and profiles too, raises `Interrupted`."""
         self.pace.close()
         self._ended.set()
+        with self._lock:
+            others = list(self._others)
+        for session in others:
+            session.close()
 
     def _refuse_when_closed(self, **_: object) -> None:
         if self._ended.is_set():
@@ -249,8 +321,12 @@ class AwsPlace:
     def __init__(self, session: AwsSession, region: str) -> None:
         """The place of these credentials in this region."""
         self._session = session
-        self.account = session.account
         self.region = region
+
+    @property
+    def account(self) -> str:
+        """The account's number. Raises `AwsFailure` where that is not known."""
+        return self._session.account
 
     def at(self, region: str) -> "AwsPlace":
         """Another region of the same account."""
@@ -306,70 +382,6 @@ class AwsPlace:
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""
         return self if region == self.region else AwsPlace(self._session, region)
-
-
-class AwsWorld:
-    """All that one set of credentials reaches (`ports.World`)."""
-
-    def __init__(self, session: AwsSession, cache: ManifestCache) -> None:
-        """What these credentials reach; `cache` knows what indexes contain."""
-        self._session = session
-        self.cache = cache
-
-    @property
-    def account(self) -> str:
-        """The account of the credentials."""
-        return self._session.account
-
-    @property
-    def run(self) -> str:
-        """The word for this run in the user agent of every call, and in its journal."""
-        return self._session.run
-
-    @property
-    def allowed_actions(self) -> frozenset[str]:
-        """The IAM actions of the calls that were answered so far."""
-        return frozenset(self._session.allowed_actions)
-
-    @property
-    def throttled(self) -> Mapping[tuple[str, str], int]:
-        """How often AWS refused calls for their rate so far, by IAM action and region."""
-        return self._session.pace.throttled
-
-    def enabled_regions(self) -> Sequence[str]:
-        """The regions that the account has switched on, sorted."""
-        return self._session.enabled_regions()
-
-    def image_store(self, region: str) -> EcrStore:
-        """The registry of a region."""
-        return EcrStore(self.place(region), Registry(self.account, region), self.cache)
-
-    def place(self, region: str) -> AwsPlace:
-        """The place where sources read in a region."""
-        return AwsPlace(self._session, region)
-
-    @property
-    def home_region(self) -> str:
-        """A region that answers what holds for all regions."""
-        return self._session.home_region
-
-    def offers(self, service: str, region: str) -> bool:
-        """False where AWS is sure not to offer a service in a region: botocore's table and the name service agree."""
-        return self._session.offers(service, region)
-
-    def is_closed(self, region: str) -> bool:
-        """True where a service control policy refuses even to list repositories there."""
-        try:
-            self.place(region).call("ecr", "describe_repositories", maxResults=1)
-        except ClosedByOrganization:
-            return True
-        except AwsFailure:
-            return False
-        return False
-
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """`work` of each item side by side, answers in order."""
-        return ordered_map(work, items, _SIDE_BY_SIDE)
 
 
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time

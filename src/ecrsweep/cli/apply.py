@@ -11,7 +11,8 @@ from rich.console import Console
 
 from ecrsweep._version import __version__
 from ecrsweep.app import Request, begin_apply
-from ecrsweep.aws.session import AwsPlace, AwsWorld
+from ecrsweep.aws.session import AwsPlace
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.cli.interrupts import stopping
 from ecrsweep.cli.running import (
     WHO_PULLS,
@@ -204,19 +205,22 @@ def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
 
 def _confirmed(saved: SavedPlan) -> bool:
     """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
-    account, number = saved.header.scope.account, len(saved.going)
+    accounts, number = sorted({row.account for row in saved.going}), len(saved.going)
+    several = len(accounts) > 1
+    word = str(len(accounts)) if several else accounts[0]
+    where = f"{word} accounts" if several else f"account {word}"
     print(
-        f"This {_what_it_does(saved)} of account {account}, planned at {rfc3339(saved.header.created_at)}. "
+        f"This {_what_it_does(saved)} of {where}, planned at {rfc3339(saved.header.created_at)}. "
         f"{_undoing(saved.going)}",
         file=sys.stderr,
     )
     print(
-        f"To go ahead, type the account and the number of images ({account} {number}): ",
+        f"To go ahead, type the {'number of accounts' if several else 'account'} and the number of images ({word} {number}): ",
         end="",
         file=sys.stderr,
         flush=True,
     )
-    return sys.stdin.readline().split() == [account, str(number)]
+    return sys.stdin.readline().split() == [word, str(number)]
 
 
 def _what_it_does(saved: SavedPlan) -> str:

@@ -41,12 +41,16 @@ _config = click.option(
 _account = _all_of(
     click.option("--profile", help="Profile of the AWS configuration to use."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable, or 'all'."),
+    click.option("--account", "accounts", multiple=True, metavar="ID",
+                 help="Account whose registries are looked at, if not that of the credentials; repeatable."),
+    click.option("--role-name", metavar="ROLE", help="Role to assume in each account, by name or ARN."),
+    click.option("--external-id", metavar="ID", help="What that role wants to be told besides."),
     click.option("--endpoint-url", metavar="URL", help="Send all requests here instead of to AWS."),
     click.option("--quiet", is_flag=True, help="No progress, only results and errors."),
     click.option("--verbose", is_flag=True, help="Show more: each image, each workload."),
     click.option("--color", type=click.Choice(["auto", "on", "off"]), default="auto", show_default=True),
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
-)
+)  # fmt: skip
 _session = _all_of(_config, _account)
 _evidence = _all_of(
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
@@ -104,7 +108,8 @@ _true_bytes = _all_of(
 )  # fmt: skip
 _permissions = _all_of(
     _config,
-    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "restore", "guard", "guard-preview"]), default="plan",
+    click.option("--for", "purpose", type=click.Choice(["plan", "apply", "archive", "restore", "guard", "guard-preview", "member",
+                                                "member-apply", "member-archive", "caller"]), default="plan",
                  show_default=True, help="What the identity shall be able to do."),
     click.option("--region", "regions", multiple=True, help="Region of the registry; repeatable. Default: any."),
     click.option("--consumer-region", "consumer_regions", multiple=True, metavar="REGION",
@@ -115,7 +120,10 @@ _permissions = _all_of(
                  help="Leave out what this source needs; repeatable."),
     click.option("--with-source", "with_sources", multiple=True, metavar="NAME",
                  help="Add what this source needs, which is off by default; repeatable."),
-    click.option("--account", metavar="ID", help="Only what is of this account, 12 digits. Default: any."),
+    click.option("--account", "accounts", multiple=True, metavar="ID",
+                 help="Only what is of this account, 12 digits; repeatable with --for caller. Default: any."),
+    click.option("--role-name", metavar="NAME",
+                 help="With --for caller: the role to assume in the accounts. Default: ecrsweep."),
     click.option("--partition", metavar="NAME", help="Such as aws or aws-cn. Default: that of the regions, else any."),
     click.option("--bucket", metavar="NAME", help="Add what keeping plans, reports and the cache in this bucket needs."),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ecrsweep.app import explain
-from ecrsweep.cli.images import asked_image, digest_of
+from ecrsweep.cli.images import asked_image, digest_of, require_ours
 from ecrsweep.cli.running import (
     Flags,
     begin,
@@ -42,14 +42,15 @@ def run_explain(image: str, flags: Flags) -> int:
     asked = asked_image(image, session, flags)
     repository = asked.repository
     world, request = prepared(flags | {"regions": (repository.registry.region,)}, session)
+    require_ours(asked, session, request.scope.members)
     with voice.working("Reading what is in use"):
         run = begin(world, request, memory_of(world, request), voice)
         census = run.census
-        store = world.image_store(repository.registry.region)
+        store = world.image_store(repository.registry)
         digest = digest_of(asked, store.inventory(repository.name).images)
         found = explain(run, store, repository, digest) if digest else None
     if found is None:
-        raise NotFound(f"There is no image {asked} in account {session.account}")
+        raise NotFound(f"There is no image {asked} in account {repository.registry.account}")
     _show_explanation(found, census, flags)
     return Exit.HELD if census.gaps else Exit.DONE
 

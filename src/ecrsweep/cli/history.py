@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ecrsweep.cli.images import asked_image, digest_of, held_now
+from ecrsweep.cli.images import asked_image, digest_of, held_now, require_ours
 from ecrsweep.cli.running import (
     Flags,
     memory_of,
@@ -44,6 +44,7 @@ def run_history(image: str, flags: Flags) -> int:
     session = open_session(settings_of(flags), dict(os.environ))
     asked = asked_image(image, session, flags)
     world, request = prepared(flags | {"regions": (asked.repository.registry.region,)}, session)
+    require_ours(asked, session, request.scope.members)
     with voice.working("Reading the ledger"):
         recalled = memory_of(world, request).recall()
         digest, life = _life(asked, held_now(world, asked), recalled.sightings)

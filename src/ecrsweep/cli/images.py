@@ -3,20 +3,31 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
+from ecrsweep.core.accounts import Member
 from ecrsweep.core.errors import BadInput, Missing
 from ecrsweep.core.images import Image
 from ecrsweep.core.names import EcrReference, Registry, parse_own_reference
-from ecrsweep.wiring.prepare import ALL_REGIONS
+from ecrsweep.wiring.accounts import ALL_REGIONS
 
 
 def asked_image(image: str, session: AwsSession, flags: Mapping[str, Any]) -> EcrReference:
-    """The image that the user names. Raises `BadInput` for one of another account."""
-    asked = parse_own_reference(image, Registry(session.account, _single_region(session, flags, image)))
-    if asked.repository.registry.account != session.account:
-        account = asked.repository.registry.account
-        raise BadInput(f"{image} is of account {account}, the credentials are of {session.account}")
-    return asked
+    """The image that the user names; a name without a host is one of the account named by `--account`, else of the credentials."""
+    named = flags["accounts"]
+    account = named[0] if len(named) == 1 else session.account
+    return parse_own_reference(image, Registry(account, _single_region(session, flags, image)))
+
+
+def require_ours(asked: EcrReference, session: AwsSession, members: Sequence[Member]) -> None:
+    """Raise `BadInput` for an image of an account that is not part of the run."""
+    account = asked.repository.registry.account
+    if not members and account != session.account:
+        raise BadInput(
+            f"{asked} is of account {account}, the credentials are of {session.account}: name it with --account and --role-name"
+        )
+    if members and account not in {member.account for member in members}:
+        raise BadInput(f"{asked} is of account {account}, which is none of those that are listed")
 
 
 def _single_region(session: AwsSession, flags: Mapping[str, Any], image: str) -> str:
@@ -33,7 +44,7 @@ def _single_region(session: AwsSession, flags: Mapping[str, Any], image: str) ->
 def held_now(world: AwsWorld, asked: EcrReference) -> tuple[Image, ...]:
     """What the repository of an image holds; nothing, if it is gone."""
     try:
-        return world.image_store(asked.repository.registry.region).inventory(asked.repository.name).images
+        return world.image_store(asked.repository.registry).inventory(asked.repository.name).images
     except Missing:
         return ()
 

@@ -14,6 +14,7 @@ from ecrsweep.cli.voice import Voice
 from ecrsweep.config import read_configuration
 from ecrsweep.config.starter import starter
 from ecrsweep.core.errors import BadInput
+from ecrsweep.core.names import Registry
 from ecrsweep.core.stock import Group, grouped
 from ecrsweep.reports.words import counted, printable, size
 from ecrsweep.wiring.exits import Exit
@@ -33,9 +34,10 @@ def run_init(flags: dict[str, Any]) -> int:
     settings = settings_of(flags)
     session = open_session(settings, dict(os.environ))
     regions = registry_regions(session, settings.regions)
+    registries = [Registry(session.account, region) for region in regions]
     now = time.time()
     with voice.working("Looking at what the registries hold"):
-        stocks, failures = take_stock(open_world(session), regions, now, voice.say)
+        stocks, failures = take_stock(open_world(session), registries, now, voice.say)
     groups = grouped(stocks)
     unread = [f"{entry.region}: {entry.error}" for entry in failures]
     day = datetime.fromtimestamp(now, UTC).date().isoformat()

@@ -91,7 +91,7 @@ def _run_plan_of_the_past(flags: Flags) -> int:
     moment = moment_of(flags["policy_at"], now)
     voice = Voice(flags)
     world, request = prepared(flags)
-    census = unasked_census(world, request, memory_of(world, request).recall(), "left out by --policy-at")
+    census = unasked_census(request, memory_of(world, request).recall(), "left out by --policy-at")
     run = PlanRun(world, request, census, now, policy_at=moment)
     report = plan_report(flags, request)
     with voice.working("Reading what the repositories hold"):

@@ -11,7 +11,8 @@ import msgspec
 from rich.console import Console
 
 from ecrsweep.app import PlanRun, Reading, Request, take_census
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.cli.voice import Voice
 from ecrsweep.config import OF_ONE_POLICY, Configuration, Settings
 from ecrsweep.core.document import (
@@ -134,8 +135,9 @@ def say_what_is_lacking(
     world: AwsWorld, request: Request, coverage: Sequence[Coverage], voice: Voice, result: ApplyResult | None = None
 ) -> None:
     """Where permissions were missing, the policy statement that grants them; as progress, what AWS throttled."""
-    for (action, region), times in sorted(world.throttled.items()):
-        voice.say(f"AWS throttled {action} in {region} {counted(times, 'time')}; such calls were repeated more slowly")
+    for (account, region, action), times in sorted(world.throttled.items()):
+        where = f"{region} of account {account}" if request.scope.members else region
+        voice.say(f"AWS throttled {action} in {where} {counted(times, 'time')}; such calls were repeated more slowly")
     missing = lacking(coverage, request.sources, world.allowed_actions, result)
     if missing:
         voice.warn(advice(missing))
@@ -145,4 +147,4 @@ def require_matches(read: PlanRun | Reading, scope: Scope) -> None:
     """A repository that was named and does not exist is an error; a glob that matches nothing is not."""
     missing = [pattern for pattern in read.unmatched_repositories() if not set(pattern) & set("*?[")]
     if missing and not read.unread_registries:
-        raise NotFound(f"There is no repository {', '.join(missing)} in {', '.join(scope.regions)}")
+        raise NotFound(f"There is no repository {', '.join(missing)} of {scope.described}")

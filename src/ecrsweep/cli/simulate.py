@@ -23,7 +23,7 @@ def run_simulate(flags: Flags) -> int:
         for replayed in run.repositories():
             voice.say(f"Replayed {replayed.repository.registry.region} {replayed.repository.name}")
     found = run.result()
-    _show(found, f"account {request.scope.account} in {', '.join(request.scope.regions)}", flags)
+    _show(found, request.scope.described, flags)
     sys.stdout.flush()
     say_what_is_lacking(world, request, found.coverage, voice)
     require_matches(run.reading, request.scope)

@@ -4,7 +4,7 @@ import sys
 import time
 
 from ecrsweep.app import Request, unexplained_pulls
-from ecrsweep.aws.session import AwsWorld
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.cli.history import run_history
 from ecrsweep.cli.running import WHO_PULLS, Flags, begin, memory_of, prepared
 from ecrsweep.cli.voice import Voice
@@ -69,7 +69,7 @@ def _asking_who_pulls(flags: Flags) -> Flags:
 
 def _show_unexplained(world: AwsWorld, request: Request, census: Census, flags: Flags, voice: Voice) -> Exit:
     with voice.working("Reading what the repositories hold"):
-        found, failures = unexplained_pulls(world, census, request.scope.aliases)
+        found, failures = unexplained_pulls(world, census, request.scope)
     coverage = (*census.coverage, *failures)
     document = unexplained_document(found, coverage, world.account, time.time())
     if flags["output"] == "json":

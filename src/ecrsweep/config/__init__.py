@@ -3,6 +3,7 @@
 `settings` has all that can be said about a run; `nodes` and `grammar` read files in which every problem has its line.
 """
 
+from ecrsweep.config.accounts import Listed, Units, check_account_number, check_role
 from ecrsweep.config.file import Configuration, read_configuration
 from ecrsweep.config.holds import read_holds
 from ecrsweep.config.nodes import BadFile
@@ -23,8 +24,12 @@ __all__ = [
     "OF_ONE_POLICY",
     "BadFile",
     "Configuration",
+    "Listed",
     "Settings",
+    "Units",
     "check_accepted_gaps",
+    "check_account_number",
+    "check_role",
     "check_state",
     "limits_of",
     "moment_of",

@@ -1,7 +1,7 @@
 """The configuration file: its keys, and what each means. docs/configuration.md and its JSON Schema are made of the table here.
 
 The keys of a policy are the fields of `core.policy.Policy`; the others end in members of `Settings`, where flags, events and
-variables end too. Separate lists of registries and consumers by account will stand beside `registry` and `consumers`.
+variables end too.
 """
 
 import re
@@ -11,10 +11,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from ecrsweep.config.accounts import accounts
 from ecrsweep.config.grammar import (
     Choice,
     Count,
     Duration,
+    Flag,
     Fraction,
     ListOf,
     MapOf,
@@ -71,7 +73,15 @@ def document(sources: Sequence[str], beside: Callable[[str], str] = str) -> Tabl
     return Table(
         {
             "registry": Member(_REGISTRY, "The registries whose images are looked at."),
+            "registries": Member(
+                accounts(_REGION_OR_ALL, with_regions=True),
+                "The accounts whose registries are looked at, where there are several.",
+                "the account of the credentials",
+            ),
             "consumers": Member(_CONSUMERS, "Where it is asked what is in use."),
+            "strict_consumers": Member(
+                Flag(), "Whether an account that may pull and is not asked holds what it may pull.", "false: it is told"
+            ),
             "sources": Member(_sources(sources, beside), "Who is asked what is in use."),
             "aliases": Member(
                 MapOf(
@@ -160,6 +170,11 @@ _CONSUMERS: Final = Table(
             ListOf(_REGION_OR_ALL, least=1),
             "Ask only here what is in use. `--consumer-region`.",
             "all that are switched on, because workloads pull across regions",
+        ),
+        "accounts": Member(
+            accounts(_REGION_OR_ALL, with_regions=False),
+            "The accounts that are asked, where there are several. An image of one account may run in another.",
+            "those of `registries`",
         ),
     }
 )
@@ -299,6 +314,7 @@ _NAMES: Final = {
     ("registry", "regions"): "regions",
     ("registry", "repositories"): "repositories",
     ("consumers", "regions"): "consumer_regions",
+    ("consumers", "accounts"): "consumers",
     ("sources", "skip"): "skip_sources",
     ("sources", "with"): "with_sources",
     ("sources", "options"): "source_options",
@@ -322,7 +338,14 @@ def _settings(said: dict[str, Any]) -> dict[str, Any]:
         found["source_options"] = tuple(
             f"{name}.{key}={value}" for name, some in options for key, value in some.items()
         )
-    renamed = {"aliases": "aliases", "policies": "policies", "state": "state", "holds": "hold_files"}
+    renamed = {
+        "registries": "registries",
+        "strict_consumers": "strict_consumers",
+        "aliases": "aliases",
+        "policies": "policies",
+        "state": "state",
+        "holds": "hold_files",
+    }
     return found | {name: said[key] for key, name in renamed.items() if key in said}
 
 

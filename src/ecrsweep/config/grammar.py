@@ -77,6 +77,20 @@ class Count(Struct, frozen=True):
         return {"type": "integer", "minimum": self.least, "maximum": LARGEST_COUNT}
 
 
+class Flag(Struct, frozen=True):
+    """Yes or no."""
+
+    def read(self, node: Node, told: Told) -> bool | UnsetType:
+        """Whether it is so."""
+        if isinstance(node, Scalar) and node.form is Form.BOOLEAN:
+            return node.text == "true"
+        return _refuse(node, told, "true or false")
+
+    def schema(self) -> dict[str, Any]:
+        """A boolean."""
+        return {"type": "boolean"}
+
+
 class Fraction(Struct, frozen=True):
     """A number from 0 to 1."""
 

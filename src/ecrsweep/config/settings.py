@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from ecrsweep.config.accounts import Listed
 from ecrsweep.core.errors import BadInput
 from ecrsweep.core.names import Registry
 from ecrsweep.core.policy import Limits, Otherwise, Policy, parse_duration
@@ -56,13 +57,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exact_size: bool = False
     prices: str | None = None
     hold_files: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    role_name: str | None = None
+    external_id: str | None = None
     account: str | None = None
+    registries: tuple[Listed, ...] | None = None
+    consumers: tuple[Listed, ...] | None = None
+    strict_consumers: bool = False
     fraction_from: int = 20
     aliases: dict[str, Registry] = {}
     policies: tuple[Policy, ...] | None = None
 
 
-OF_A_FILE: Final = frozenset({"account", "aliases", "fraction_from", "policies"})
+OF_A_FILE: Final = frozenset(
+    {"account", "aliases", "consumers", "fraction_from", "policies", "registries", "strict_consumers"}
+)
 """The members that only a configuration file can say."""
 
 OF_ONE_POLICY: Final = frozenset(
@@ -110,6 +119,8 @@ def check_accepted_gaps(words: Sequence[str], flag: str = "--accept-gap") -> tup
     for word in words:
         if not _GAP.fullmatch(word):
             raise BadInput(f'{flag} "{word}": accepted is SOURCE[@ACCOUNT][/REGION], such as ecs/eu-west-1')
+        if word.partition("@")[0].partition("/")[0] == "all" and "@" not in word:
+            raise BadInput(f'{flag} "{word}": all sources can be accepted of one account alone: all@ACCOUNT')
     return tuple(words)
 
 

@@ -55,6 +55,7 @@ class Check(msgspec.Struct, frozen=True):
 class Registry(msgspec.Struct, frozen=True):
     """One registry: how many repositories it has, None where that is not known, the one that was tried, and the checks."""
 
+    account: str
     region: str
     repositories: int | None
     tried_on: str | None

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ecrsweep.core.accounts import Member
 from ecrsweep.core.decisions import CHANGING, Action, Decision, Reason
 from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreadable
 from ecrsweep.core.holds import Hold
@@ -25,6 +26,8 @@ from ecrsweep.core.uses import Coverage, Use
 
 PLAN_FORMAT: Final = "ecrsweep.plan/1"
 _AT_ONCE: Final = 1000
+_FEW: Final = 3
+"""So many accounts are named one by one."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +51,39 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: dict[str, Registry] = {}
     """Host names that the user says are registries."""
     hold_files: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
+    """The accounts of the run, by number; none where it is that of the credentials alone."""
+    strict_consumers: bool = False
+    """Whether accounts that may pull and are not asked are gaps."""
+
+    @property
+    def registries(self) -> tuple[Registry, ...]:
+        """The registries whose images may go, by account and region."""
+        if not self.members:
+            return tuple(Registry(self.account, region) for region in self.regions)
+        return tuple(Registry(member.account, region) for member in self.members for region in member.regions)
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """The accounts that are asked what is in use."""
+        if not self.members:
+            return (self.account,)
+        return tuple(member.account for member in self.members if member.asked)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """All accounts of the run."""
+        return tuple(member.account for member in self.members) or (self.account,)
+
+    @property
+    def described(self) -> str:
+        """Where it is, in words."""
+        if not self.members:
+            return f"account {self.account} in {', '.join(self.regions)}"
+        holding = [member for member in self.members if member.regions]
+        if len(holding) <= _FEW:
+            return "; ".join(f"account {member.account} in {', '.join(member.regions)}" for member in holding)
+        return f"{len(holding)} accounts in {', '.join(self.regions)}"
 
 
 class Header(msgspec.Struct, frozen=True):

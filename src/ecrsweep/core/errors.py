@@ -13,12 +13,19 @@ EcrsweepError
 ├── NotFound             the image or repository that was asked for does not exist
 ├── Interrupted          the user or the system asked to stop
 ├── StateFailure         the folder or bucket of ledger and journals cannot be read or written
+├── PolicyUnreadable     a policy of a repository or registry, of which nobody can say whom it lets pull
 └── AwsFailure           AWS or a cluster, or the way to it, did not answer as hoped
     ├── CredentialsFailure  no credentials, or credentials that are no longer valid
+    │   ├── CallerFailure   those with which a role is to be assumed
+    │   └── WrongAccount    credentials of another account than the one that they were given for
     ├── Denied           the identity may not make the call
-    │   └── ClosedByOrganization  a service control policy refuses it
+    │   ├── ClosedByOrganization  a service control policy refuses it
+    │   ├── RoleRefused      a role cannot be assumed: it does not exist, or does not trust the caller
+    │   ├── RoleForbidden    a service control policy refuses to assume a role. It closes no region: workloads may run there
+    │   └── RoleRegionDisabled  the account of a role gives no credentials in the region that was asked
     ├── Throttled        refused for rate, retries included
     ├── Unreachable      no connection, no name, no answer in time
+    │   └── RoleUnreachable  nobody answers who could let a role be assumed
     ├── Missing          the resource does not exist (any more)
     │   ├── LayersGone   the layers of a manifest are not in the repository
     │   └── PartsGone    an image that a manifest contains is not in the repository
@@ -79,6 +86,10 @@ class StateFailure(EcrsweepError):
     """The folder or bucket of ledger and journals cannot be read or written."""
 
 
+class PolicyUnreadable(EcrsweepError):
+    """A policy of a repository or registry, of which nobody can say whom it lets pull."""
+
+
 class AwsFailure(EcrsweepError):
     """AWS or a Kubernetes cluster, or the way to it, did not answer as hoped.
 
@@ -94,6 +105,14 @@ class CredentialsFailure(AwsFailure):
     """No credentials, or credentials that are no longer valid."""
 
 
+class CallerFailure(CredentialsFailure):
+    """The credentials with which a role is to be assumed are not there, or not valid."""
+
+
+class WrongAccount(CredentialsFailure):
+    """The credentials are of another account than the one that they were given for."""
+
+
 class Denied(AwsFailure):
     """The identity may not make the call."""
 
@@ -102,12 +121,28 @@ class ClosedByOrganization(Denied):
     """A service control policy of the organisation refuses the call."""
 
 
+class RoleRefused(Denied):
+    """A role cannot be assumed: it does not exist, or does not trust the caller. AWS does not say which."""
+
+
+class RoleForbidden(Denied):
+    """A service control policy refuses to assume a role. It closes no region: workloads may run there all the same."""
+
+
+class RoleRegionDisabled(Denied):
+    """The account of a role gives no temporary credentials in the region that was asked for them."""
+
+
 class Throttled(AwsFailure):
     """Refused for its rate, retries included."""
 
 
 class Unreachable(AwsFailure):
     """No connection, no name, or no answer in time."""
+
+
+class RoleUnreachable(Unreachable):
+    """Nobody answers who could let a role be assumed."""
 
 
 class Missing(AwsFailure):

@@ -20,6 +20,10 @@ class Call:
     """How the service is spoken to, where it speaks JSON and is not answered by the emulator's own ECR and ECS."""
     agent: str = field(default="", compare=False)
     """What the caller says that it is."""
+    key: str = field(default="", compare=False, repr=False)
+    """The access key that signed it."""
+    session: str = field(default="", compare=False)
+    """The name of the session of a role whose credentials signed it, "" for others."""
 
 
 class Calls:

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html an
 known of the service: an index protects its children, batches report failures inside a 200, reading moves pull times.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,11 +45,14 @@ class EcrApi:
             "DeleteRepository": self._delete_repository,
             "DeleteRepositoryPolicy": self._policy("access", "delete"),
             "DeregisterPullTimeUpdateExclusion": self._include,
+            "DeleteRegistryPolicy": self._registry_policy("delete"),
             "DescribeImages": self._describe_images,
+            "DescribeRegistry": self._describe_registry,
             "DescribeRepositories": self._describe_repositories,
             "GetLifecyclePolicy": self._policy("lifecycle", "get"),
             "GetLifecyclePolicyPreview": self._get_preview,
             "StartLifecyclePolicyPreview": self._start_preview,
+            "GetRegistryPolicy": self._registry_policy("get"),
             "GetRepositoryPolicy": self._policy("access", "get"),
             "ListImageReferrers": self._list_referrers,
             "ListImages": self._list_images,
@@ -57,6 +61,8 @@ class EcrApi:
             "PutImage": self._put_image,
             "PutImageTagMutability": self._put_mutability,
             "PutLifecyclePolicy": self._policy("lifecycle", "put"),
+            "PutRegistryPolicy": self._registry_policy("put"),
+            "PutReplicationConfiguration": self._put_replication,
             "RegisterPullTimeUpdateExclusion": self._exclude,
             "SetRepositoryPolicy": self._policy("access", "put"),
             "TagResource": self._tag_resource,
@@ -284,7 +290,7 @@ class EcrApi:
         def operate(account: str, region: str, asked: _Json) -> _Json:
             repository = self._repository(account, region, asked)
             if act == "put":
-                repository.policies[kind] = asked[key]
+                repository.policies[kind] = asked[key] if kind == "lifecycle" else _policy_text(asked)
             if kind not in repository.policies:
                 raise AwsError(
                     missing, f"There is no {kind} policy on '{repository.name}' in the registry with id '{account}'"
@@ -293,6 +299,37 @@ class EcrApi:
             return _named(repository) | {key: text}
 
         return operate
+
+    def _registry_policy(self, act: str) -> Callable[[str, str, _Json], _Json]:
+        def operate(account: str, region: str, asked: _Json) -> _Json:
+            held = self._state.registry_policies
+            if act == "put":
+                held[account, region] = _policy_text(asked)
+            if (account, region) not in held:
+                raise AwsError(
+                    "RegistryPolicyNotFoundException",
+                    f"Registry policy does not exist in the registry with id '{account}'",
+                )
+            text = held.pop((account, region)) if act == "delete" else held[account, region]
+            return {"registryId": account, "policyText": text}
+
+        return operate
+
+    def _describe_registry(self, account: str, region: str, _: _Json) -> _Json:
+        rules = self._state.replication.get((account, region), [])
+        return {"registryId": account, "replicationConfiguration": {"rules": rules}}
+
+    def _put_replication(self, account: str, region: str, asked: _Json) -> _Json:
+        """Note the rules. Nothing is replicated: what a registry holds is what was pushed to it."""
+        configuration = asked["replicationConfiguration"]
+        targets = [target for rule in configuration["rules"] for target in rule["destinations"]]
+        if {"region": region, "registryId": account} in targets:
+            raise invalid(
+                "Invalid parameter at 'replicationConfiguration' failed to satisfy constraint: "
+                "'Replication destination cannot be the same as the source registry'"
+            )
+        self._state.replication[account, region] = configuration["rules"]
+        return {"replicationConfiguration": configuration}
 
     def _start_preview(self, account: str, region: str, asked: _Json) -> _Json:
         repository = self._repository(account, region, asked)
@@ -393,6 +430,18 @@ class EcrApi:
             answer["nextToken"] = secrets.token_urlsafe(24)
             self._pages[answer["nextToken"]] = waiting[size:]
         return answer
+
+
+def _policy_text(asked: _Json) -> str:
+    """The text of a policy, which is kept as it is given; ECR takes none that is no JSON object."""
+    text = str(asked["policyText"])
+    try:
+        right = isinstance(json.loads(text), dict)
+    except ValueError:
+        right = False
+    if not right:
+        raise invalid("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid policy provided'")
+    return text
 
 
 def _existing(held: Mapping[str, Repository], name: str, account: str) -> Repository:

@@ -32,7 +32,7 @@ _PARAMETERS: Final = frozenset(
     }
 )  # fmt: skip
 _CREDENTIAL: Final = re.compile(
-    r"AKIAEMULATED(?P<account>\d{12})/(?P<day>\d{8})/(?P<region>[a-z0-9-]+)/sts/aws4_request"
+    r"A[KS]IAEMULATED(?P<account>\d{12})[0-9A-F]*/(?P<day>\d{8})/(?P<region>[a-z0-9-]+)/sts/aws4_request"
 )
 
 

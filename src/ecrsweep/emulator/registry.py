@@ -216,6 +216,9 @@ class EcrState:
         self.clock = clock
         self.layers_stay = LAYERS_STAY
         self.exclusions: dict[tuple[str, str], dict[str, float]] = {}
+        self.registry_policies: dict[tuple[str, str], str] = {}
+        self.replication: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """Policies and rules of registries, by account and region."""
         self._account, self._region = account, region
         self._lock = threading.RLock()
         self._repositories: dict[tuple[str, str], dict[str, Repository]] = {}

@@ -138,6 +138,9 @@ def _token_of(service: str, operation: str) -> str:
 
 def _empty(wire: Wire, operation: str) -> dict[str, Any]:
     """An answer with every list in it, and nothing in the lists. Raises `AwsError` for what describes one thing."""
+    if wire.service == "organizations":
+        # There is no empty organisation: the account that made it is its first member.
+        raise AwsError("AWSOrganizationsNotInUseException", "Your account is not a member of an organization.")
     shape = wire.model.operation_model(operation).output_shape
     members = shape.members if shape else {}
     lists: dict[str, Any] = {name: [] for name, member in members.items() if member.type_name == "list"}

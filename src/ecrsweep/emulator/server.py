@@ -36,6 +36,7 @@ from ecrsweep.emulator.eks import EksState
 from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.faults import Fault, Faults, Throttles
 from ecrsweep.emulator.registry import EcrState
+from ecrsweep.emulator.roles import SECRET, TEMPORARY_KEY, Roles
 from ecrsweep.emulator.scripted import Scripts
 from ecrsweep.emulator.tagging import TaggingApi
 
@@ -118,6 +119,7 @@ class Emulator:
         self.ecr = EcrState(self.clock, self.account, self.region)
         self.ecs = EcsState(self.clock, self.ecr, self.account, self.region)
         self.trail = TrailState(self.clock, self.account)
+        self.roles = Roles(self.clock)
         self.scripts = Scripts(self.account, self.region)
         self.eks = EksState(self.scripts, self.clock, self.account, self.region)
         self._ecr_api = EcrApi(self.ecr)
@@ -160,7 +162,7 @@ class Emulator:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": f"AKIAEMULATED{account or self.account}",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": place,
             "AWS_DEFAULT_REGION": place,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -178,7 +180,7 @@ class Emulator:
             region_name=region or self.region,
             endpoint_url=self.url,
             aws_access_key_id=f"AKIAEMULATED{account or self.account}",
-            aws_secret_access_key="emulated",  # noqa: S106 - nothing here is secret
+            aws_secret_access_key=SECRET,
         )
 
     def throttle(self, service: str, operation: str = "*", *, rate: float, burst: float) -> None:
@@ -190,6 +192,9 @@ class Emulator:
         call = self._understood(method, path, headers, body)
         self.calls.add(call)
         refusal = self.gate(Request(method, path, headers, body)) if self.gate is not None else None
+        refusal = refusal or self.roles.refusal(
+            call.key, headers.get("x-amz-security-token", ""), call.service, is_json=_is_json(call)
+        )
         if refusal is not None:
             return _error(call, refusal)
         if self.latency:
@@ -251,29 +256,36 @@ class Emulator:
         docker = None if signed else distribution.understood(method, path, headers, self.account, self.region)
         if docker is not None:
             return docker
-        key = _KEY.fullmatch(signed["key"]) if signed else None
-        account = key[1] if key and key[1] in self.accounts else self.account
+        key = signed["key"] if signed else ""
+        account = self._account_of(key)
         region = signed["region"] if signed else self.region
+        held = self.roles.session(key)
+        who: dict[str, Any] = {"key": key, "session": held.name if held else ""}
         prefix, _, operation = headers.get("x-amz-target", "").rpartition(".")
         if prefix in _TARGETS and _SCRIPTED_OF_ECS not in operation:
             parameters = json.loads(body or b"{}")
-            return Call(_TARGETS[prefix], operation, account, region, parameters, agent=headers.get("user-agent", ""))
+            return Call(
+                _TARGETS[prefix], operation, account, region, parameters, agent=headers.get("user-agent", ""), **who
+            )
         service = signed["service"] if signed else "unknown"
         for wire in self.scripts.wires(service):
             meant = wire.operation_of(method, path, headers.get("x-amz-target", ""))
             if meant is not None:
-                return Call(wire.service, meant, account, region, wire.parameters(method, path, body), wire)
+                return Call(wire.service, meant, account, region, wire.parameters(method, path, body), wire, **who)
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
-        return Call(service, operation or parameters.get("Action", ""), account, region, parameters)
+        return Call(service, operation or parameters.get("Action", ""), account, region, parameters, **who)
+
+    def _account_of(self, key: str) -> str:
+        """The account of an access key: that of a role, one of those that are here, or else the one that is meant."""
+        temporary, own = TEMPORARY_KEY.fullmatch(key), _KEY.fullmatch(key)
+        if temporary:
+            return temporary[1]
+        return own[1] if own and own[1] in self.accounts else self.account
 
     def _who_and_where(self, call: Call) -> Answer | None:
-        if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
-            return _xml(
-                "<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
-                f"<Arn>arn:aws:sts::{call.account}:assumed-role/sweeper/run</Arn><UserId>AROAEMULATED:run</UserId>"
-                f"<Account>{call.account}</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>{uuid.uuid4()}"
-                "</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
-            )
+        if call.service == "sts":
+            told = self.roles.told(call.operation, call.key, call.account, call.region, call.parameters)
+            return None if told is None else _xml(told)
         if (call.service, call.operation) == ("iam", "SimulatePrincipalPolicy"):
             return self._simulated(call)
         if (call.service, call.operation) == ("ec2", "DescribeRegions"):
@@ -431,8 +443,11 @@ def _after(fault: Fault, call: Call, answer: Answer) -> Answer:
 def _error(call: Call, error: AwsError) -> Answer:
     if call.service == distribution.SERVICE:
         return distribution.failed(error)
-    is_json = call.service in _OWN or call.wire is not None
-    return _json_error(error) if is_json else _xml_error(error)
+    return _json_error(error) if _is_json(call) else _xml_error(error)
+
+
+def _is_json(call: Call) -> bool:
+    return call.service in _OWN or call.wire is not None
 
 
 def _json_error(error: AwsError) -> Answer:

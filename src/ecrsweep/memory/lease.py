@@ -6,12 +6,13 @@ where the same machine can tell that the process is gone.
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
 import msgspec
 
 from ecrsweep.core.errors import Busy, StateFailure
+from ecrsweep.core.names import Registry
 from ecrsweep.core.times import parse_rfc3339, rfc3339
 from ecrsweep.ports import Kept, StateStore
 
@@ -42,13 +43,12 @@ class _Lease(msgspec.Struct):
 
 
 class Leases:
-    """The leases of one run on some registries of an account."""
+    """The leases of one run on some registries."""
 
-    def __init__(self, store: StateStore, account: str, regions: Sequence[str], run: str, *, clock: Clock) -> None:
+    def __init__(self, store: StateStore, registries: Iterable[Registry], run: str, *, clock: Clock) -> None:
         """Nothing is taken yet. `clock` tells seconds since the epoch."""
         self._store = store
-        self._names = {f"leases/{account}/{region}.json": region for region in sorted(regions)}
-        self._account = account
+        self._names = {f"leases/{one.account}/{one.region}.json": one for one in sorted(registries)}
         self._run = run
         self._clock = clock
         self._held: dict[str, str] = {}
@@ -71,7 +71,7 @@ class Leases:
             return
         for name in self._held:
             if not self._write(name, self._read(name)):
-                raise StateFailure(f"the lease on {self._names[name]} was taken over by another run")
+                raise StateFailure(f"the lease on {_words(self._names[name])} was taken over by another run")
         self._renewed = self._clock()
 
     def release(self) -> None:
@@ -93,13 +93,11 @@ class Leases:
             if self._write(name, there):
                 self._held[name] = self._run
                 return
-        raise Busy(
-            f"Several runs want to change {self._account} in {self._names[name]} at once. Nothing was changed. Try again"
-        )
+        raise Busy(f"Several runs want to change {_words(self._names[name])} at once. Nothing was changed. Try again")
 
     def _told(self, name: str, other: _Lease) -> str:
         return (
-            f"Another run is changing the registry of {self._account} in {self._names[name]}: {other.run} of {other.who} on "
+            f"Another run is changing the registry of {_words(self._names[name])}: {other.run} of {other.who} on "
             f"{other.host}, since {other.since}. Nothing was changed. Wait for it; its lease ends at {other.until} unless it is "
             f"renewed, and is {name} at {self._store.location}"
         )
@@ -150,3 +148,7 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def _words(registry: Registry) -> str:
+    return f"{registry.account} in {registry.region}"

@@ -73,7 +73,7 @@ class PlanTable:
         scope = header.scope
         self._past = header.policy_at is not None
         then = "" if header.policy_at is None else f" as of {rfc3339(header.policy_at)}"
-        self._out.print(Text(f"Plan for account {scope.account} in {', '.join(scope.regions)}{then}", style="bold"))
+        self._out.print(Text(f"Plan for {scope.described}{then}", style="bold"))
         if self._past:
             self._out.print(
                 "From push and pull times alone: what was in use then is not known, an image pulled later counts as not pulled "

@@ -23,7 +23,8 @@ import msgspec
 from ecrsweep.app import Restoring
 from ecrsweep.aws.bucket import Bucket, LastingCache
 from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsPlace, AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.errors import BadInput, EcrsweepError, Malformed
 from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Image, Status
@@ -184,7 +185,7 @@ def _named(record: Record, ignored: Counter[str]) -> Iterator[EcrReference]:
 
 def _now(reference: EcrReference) -> Image | None:
     """An image as it is now, whatever its state. Raises `AwsFailure`."""
-    store = _world().image_store(reference.repository.registry.region)
+    store = _world().image_store(reference.repository.registry)
     name = reference.repository.name
     if reference.digest is None:
         return store.tagged(name, str(reference.tag))

@@ -16,8 +16,9 @@ from ecrsweep._version import __version__
 from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
-from ecrsweep.aws.session import AwsPlace, AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsPlace, AwsSession
 from ecrsweep.aws.state import BucketState
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.config import Settings
 from ecrsweep.core.decisions import Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, changing_documents, read_plan, summary_document

@@ -12,11 +12,13 @@ from typing import Final
 from ecrsweep.app import OWNERS_SOURCE, REGISTRY_SOURCE, Progress, Request, take_census
 from ecrsweep.aws.cache import default_cache_file
 from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.diagnosis import Check, Diagnosis, Exclusion, Identity, Kept, Registry, State, state_of
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Denied, Unreachable
 from ecrsweep.core.holds import owners_keys
 from ecrsweep.core.ledger import LEDGER_SOURCE
+from ecrsweep.core.names import Registry as Asked
 from ecrsweep.core.policy import matches_any
 from ecrsweep.core.uses import Coverage, CoverageStatus
 from ecrsweep.reports.words import counted
@@ -43,12 +45,12 @@ def examine(session: AwsSession, world: AwsWorld, request: Request, memory: Memo
     """Everything that doctor can find out. Raises `CredentialsFailure` where nobody can be asked anything."""
     identity = _identity(session, world)
     say("Asking the registries")
-    registries = [_registry(world, request, region) for region in request.scope.regions]
+    registries = [_registry(world, request, registry) for registry in request.scope.registries]
     recalled = memory.recall()
     census = take_census(world, request, say, recalled)
     coverage = [entry for entry in census.coverage if entry.source != LEDGER_SOURCE]
     coverage += [
-        _as_gap(session.account, registry.region, check) for registry in registries for check in _bad(registry)
+        _as_gap(registry.account, registry.region, check) for registry in registries for check in _bad(registry)
     ]
     untried = _untried(world, request, coverage)
     say("Asking IAM")
@@ -100,18 +102,18 @@ def _regions(session: AwsSession) -> tuple[tuple[str, ...], tuple[str, ...], str
     return tuple(enabled), tuple(session.disabled_regions()), None
 
 
-def _registry(world: AwsWorld, request: Request, region: str) -> Registry:
+def _registry(world: AwsWorld, request: Request, registry: Asked) -> Registry:
     """What a registry lets us read: its list, and of the first repository in scope the images and a manifest."""
     listing, images, manifests = "ecr:DescribeRepositories", "ecr:DescribeImages", "ecr:BatchGetImage"
-    place = world.place(region)
+    place = world.reach(registry.account).place(registry.region)
     names: list[str] = []
-    store = world.image_store(region)
+    store = world.image_store(registry)
     checks = [_tried(listing, lambda: names.extend(store.repository_names()))]
     first = next((name for name in names if matches_any(request.scope.repositories, name)), None)
     if first is None:
         checks += [Check(images, State.UNTRIED), Check(manifests, State.UNTRIED)]
     else:
-        named = {"registryId": world.account, "repositoryName": first}
+        named = {"registryId": registry.account, "repositoryName": first}
         any_state = {"imageStatus": "ANY"}
         digest = [{"imageDigest": _NO_SUCH_DIGEST}]
         checks += [
@@ -119,7 +121,9 @@ def _registry(world: AwsWorld, request: Request, region: str) -> Registry:
             _tried(manifests, lambda: place.call("ecr", "batch_get_image", **named, imageIds=digest)),
         ]
     checks.append(_tried(OWNERS_ACTIONS[0], lambda: store.owners_tags(owners_keys(request.policies))))
-    return Registry(region, len(names) if checks[0].state is State.WORKS else None, first, tuple(checks))
+    return Registry(
+        registry.account, registry.region, len(names) if checks[0].state is State.WORKS else None, first, tuple(checks)
+    )
 
 
 def _tried(action: str, call: Callable[[], object]) -> Check:

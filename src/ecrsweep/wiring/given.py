@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ecrsweep.aws.bucket import Bucket, parse_address
-from ecrsweep.aws.session import AwsWorld
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.config import Configuration, read_configuration, read_holds
 from ecrsweep.config.nodes import LARGEST
 from ecrsweep.core.errors import AwsFailure, BadInput

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ecrsweep.app import OWNERS_SOURCE, REGIONS_SOURCE, REGISTRY_SOURCE
-from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS, SHARING_ACTIONS
+from ecrsweep.aws.roles import ASSUME_ACTIONS
 from ecrsweep.core.outcomes import ApplyResult
+from ecrsweep.core.sharing import CONSUMERS_SOURCE
 from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import Source
 from ecrsweep.wiring.policies import REGIONS_ACTIONS, Purpose
@@ -28,11 +30,13 @@ def lacking(
         REGISTRY_SOURCE: READ_ACTIONS,
         OWNERS_SOURCE: OWNERS_ACTIONS,
         REGIONS_SOURCE: REGIONS_ACTIONS,
+        CONSUMERS_SOURCE: SHARING_ACTIONS,
     }
     denied: set[str] = set()
     needed: set[str] = set()
     for entry in coverage:
-        if entry.is_gap and entry.action and _DENIED in (entry.error or ""):
+        # An account that lets nobody in says so itself: none of our permissions would change it.
+        if entry.is_gap and entry.action and entry.action not in ASSUME_ACTIONS and _DENIED in (entry.error or ""):
             needed |= set(by_name.get(entry.source, ()))
             denied.add(entry.action)
     if result is not None and any(entry.code == "Denied" for entry in result.results):

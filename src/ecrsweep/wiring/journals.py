@@ -14,8 +14,8 @@ import msgspec
 from ecrsweep._version import __version__
 from ecrsweep.apply import Before, Record, done_before
 from ecrsweep.aws.bucket import Bucket, parse_address
-from ecrsweep.aws.session import AwsWorld
 from ecrsweep.aws.state import BucketState
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.document import SavedPlan
 from ecrsweep.core.errors import JournalUnreadable
 from ecrsweep.core.journal import History, read_journal
@@ -64,8 +64,7 @@ def recording(
 
 def leases_on(store: StateStore, world: AwsWorld, saved: SavedPlan) -> Leases:
     """The leases on the registries that a plan changes, not taken yet."""
-    regions = sorted({image.region for image in saved.going})
-    return Leases(store, world.account, regions, world.run, clock=time.time)
+    return Leases(store, {image.place.registry for image in saved.going}, world.run, clock=time.time)
 
 
 def begin_record(

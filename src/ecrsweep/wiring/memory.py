@@ -15,8 +15,8 @@ import msgspec
 
 from ecrsweep.app import PlanRun, Request
 from ecrsweep.aws.bucket import Bucket
-from ecrsweep.aws.session import AwsWorld
 from ecrsweep.aws.state import BucketState
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.counts import Count, Key, counts_of
 from ecrsweep.core.errors import StateFailure
 from ecrsweep.core.ledger import LEDGER_SOURCE, Recollection, merged

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -20,14 +20,30 @@ from ecrsweep.aws.ecr import (
     PREVIEW_ACTIONS,
     PUSH_ACTIONS,
     READ_ACTIONS,
+    SHARING_ACTIONS,
 )
 from ecrsweep.aws.partitions import main_region
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import Source
 from ecrsweep.sources import is_own
 
-Purpose = Literal["plan", "apply", "archive", "restore", "guard", "guard-preview"]
+Purpose = Literal[
+    "plan", "apply", "archive", "restore", "guard", "guard-preview", "member", "member-apply", "member-archive", "caller"
+]  # fmt: skip
 Statement = dict[str, Any]
+
+ASSUME_ACTIONS: Final = ("sts:AssumeRole",)
+"""What becoming the role of another account needs."""
+
+ORGANIZATION_ACTIONS: Final = (
+    "organizations:ListAccounts",
+    "organizations:ListAccountsForParent",
+    "organizations:ListOrganizationalUnitsForParent",
+    "organizations:ListTagsForResource",
+)
+"""What finding the accounts of an organisation needs, by unit and by tag."""
+
+_DISCOVER: Final = "Discover"
 
 BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "plan": (),
@@ -36,11 +52,21 @@ BESIDES_READING: Final[Mapping[Purpose, tuple[tuple[str, tuple[str, ...]], ...]]
     "restore": (("Archive", ARCHIVE_ACTIONS), ("Push", PUSH_ACTIONS)),
     "guard": (("Guard", GUARD_ACTIONS),),
     "guard-preview": (("Guard", GUARD_ACTIONS), ("Preview", PREVIEW_ACTIONS)),
+    "member": (),
+    "member-apply": (("Delete", DELETE_ACTIONS),),
+    "member-archive": (("Delete", DELETE_ACTIONS), ("Archive", ARCHIVE_ACTIONS)),
+    "caller": (("Assume", ASSUME_ACTIONS), (_DISCOVER, ORGANIZATION_ACTIONS)),
 }
-"""What each purpose needs of the registries besides reading them: statements and their actions."""
+"""What each purpose needs besides reading the registries: statements and their actions."""
 
-HEEDING_OWNERS: Final[frozenset[Purpose]] = frozenset({"plan", "apply", "archive"})
-"""The purposes for which the tags of repositories count."""
+OF_MEMBERS: Final[frozenset[Purpose]] = frozenset({"member", "member-apply", "member-archive"})
+"""The purposes of a role that is assumed: plans, reports and what is known of indexes are kept by whoever assumes it."""
+
+DECIDING: Final[frozenset[Purpose]] = frozenset({"plan", "apply", "archive", *OF_MEMBERS})
+"""The purposes for which it counts how repositories are tagged, and who else may pull."""
+
+BY_PROXY: Final[frozenset[Purpose]] = frozenset({"caller"})
+"""The purposes for which the identity reads nothing itself: the roles do that it assumes."""
 
 BY_NAME: Final[frozenset[Purpose]] = frozenset({"restore"})
 """The purposes for which images are named: nobody is asked what is in use, and neither repositories nor regions are looked for."""
@@ -54,10 +80,15 @@ WITHOUT_PERMISSION: Final = frozenset({"sts:GetCallerIdentity"})
 REGIONS_ACTIONS: Final = tuple(action for action in SESSION_ACTIONS if action not in WITHOUT_PERMISSION)
 
 
+ROLE: Final = "ecrsweep"
+"""The role in each member account, unless another is named."""
+
+
 class Kind(msgspec.Struct, frozen=True):
     """What AWS decides an action on: a word for the names of statements, and the ends of the ARNs.
 
-    In an end, `{repository}` stands for each glob of repositories, `{bucket}` for the name of the bucket.
+    In an end, `{repository}` stands for each glob of repositories, `{bucket}` for the name of the bucket, `{role}` for that
+    of each role, which has an account of its own.
     """
 
     word: str
@@ -122,8 +153,11 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "DescribeImages": Kind("Images", ("repository/{repository}",)),
         # Asked without names it is decided on repository/*, so anything narrower denies it: aws-amplify/amplify-cli#10828.
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
+        "DescribeRegistry": ANYTHING,
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
+        "GetRegistryPolicy": ANYTHING,
+        "GetRepositoryPolicy": Kind("Images", ("repository/{repository}",)),
         "PutImage": Kind("Images", ("repository/{repository}",)),
         "StartLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "UpdateImageStorageClass": Kind("Images", ("repository/{repository}",)),
@@ -186,6 +220,13 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "GetContainerServiceDeployments": ANYTHING,
         "GetContainerServices": ANYTHING,
     },
+    "organizations": {
+        "ListAccounts": ANYTHING,
+        "ListAccountsForParent": Kind("Units", ("ou/o-*/ou-*", "root/o-*/r-*")),
+        "ListOrganizationalUnitsForParent": Kind("Units", ("ou/o-*/ou-*", "root/o-*/r-*")),
+        # Units, roots and policies have tags too, which nobody here asks for.
+        "ListTagsForResource": Kind("Accounts", ("account/o-*/*",)),
+    },
     "pipes": {
         "DescribePipe": every("pipe/*"),
         "ListPipes": ANYTHING,
@@ -239,6 +280,9 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "ListStateMachineVersions": every("stateMachine:*"),
         "ListStateMachines": ANYTHING,
     },
+    "sts": {
+        "AssumeRole": Kind("Roles", ("role/{role}",)),
+    },
     "tag": {
         "GetResources": ANYTHING,
     },
@@ -251,8 +295,18 @@ _WITHOUT_PLACE: Final = frozenset({"s3"})
 _CLASS: Final = re.compile(r"\[!?\]?[^\]]*\]")
 
 
+class Role(NamedTuple):
+    """A role by its account, which may be `*`, and its name, with its path if it has one."""
+
+    account: str
+    name: str
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What an identity shall be able to do, and where. Regions None: in any; `*` where account or partition may be any."""
+    """What an identity shall be able to do, and where. Regions None: in any; `*` where account or partition may be any.
+
+    A caller assumes these roles, and finds accounts where not all of them are known by number.
+    """
 
     purpose: Purpose
     sources: tuple[Source, ...]
@@ -262,6 +316,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     account: str = "*"
     partition: str = "*"
     bucket: str | None = None
+    roles: tuple[Role, ...] = (Role("*", ROLE),)
+    discovers: bool = True
 
 
 def kind_of(action: str) -> Kind:
@@ -285,18 +341,23 @@ def iam_glob(pattern: str) -> str:
 
 
 def _registry(wanted: Wanted) -> Iterator[Statement]:
-    owners = OWNERS_ACTIONS if wanted.purpose in HEEDING_OWNERS else ()
     if wanted.purpose in BY_NAME:
         yield from _allowed("Read", NAMED_ACTIONS, wanted.regions, wanted)
-    else:
-        yield from _allowed("Find", (*REGIONS_ACTIONS, *owners), _home(wanted), wanted)
-        yield from _allowed("Read", READ_ACTIONS, wanted.regions, wanted)
+    elif wanted.purpose not in BY_PROXY:
+        # What names no repository has no statement of its own: a policy for many regions would be longer than IAM takes.
+        deciding = {*OWNERS_ACTIONS, *SHARING_ACTIONS} if wanted.purpose in DECIDING else set[str]()
+        named = {action for action in deciding if kind_of(action).ends}
+        yield from _allowed("Find", {*REGIONS_ACTIONS, *deciding} - named, _home(wanted), wanted)
+        yield from _allowed("Read", {*READ_ACTIONS, *named}, wanted.regions, wanted)
+    # What a caller asks has no region, and AWS answers it in the main one of the partition.
+    regions = None if wanted.purpose in BY_PROXY else wanted.regions
     for name, actions in BESIDES_READING[wanted.purpose]:
-        yield from _allowed(name, actions, wanted.regions, wanted)
+        if name != _DISCOVER or wanted.discovers:
+            yield from _allowed(name, actions, regions, wanted)
 
 
 def _uses(wanted: Wanted) -> Iterator[Statement]:
-    if wanted.purpose in BY_NAME:
+    if wanted.purpose in BY_NAME | BY_PROXY:
         return
     own = [source for source in wanted.sources if is_own(source)]
     everywhere = _actions(source for source in own if not source.about.once)
@@ -361,14 +422,25 @@ def _statement(
 
 
 def _arns(service: str, kind: Kind, regions: Sequence[str] | None, wanted: Wanted) -> list[str]:
+    if service == "sts":
+        return sorted(f"arn:{wanted.partition}:iam::{role.account}:role/{role.name}" for role in wanted.roles)
     globs = {"*"} if "*" in wanted.repositories else {iam_glob(pattern) for pattern in wanted.repositories}
     ends = {
         end.replace("{bucket}", wanted.bucket or "").replace("{repository}", glob)
         for end in kind.ends
         for glob in globs
     }
-    places = {"::"} if service in _WITHOUT_PLACE else {f"{region}:{wanted.account}:" for region in regions or ("*",)}
+    places = _places(service, regions, wanted)
     return sorted(f"arn:{wanted.partition}:{service}:{place}{end}" for place in places for end in ends)
+
+
+def _places(service: str, regions: Sequence[str] | None, wanted: Wanted) -> set[str]:
+    """Region and account of ARNs, with the colons around them."""
+    if service in _WITHOUT_PLACE:
+        return {"::"}
+    if service == "organizations":
+        return {":*:"}  # of the management account, which is none of those that are named here
+    return {f"{region}:{wanted.account}:" for region in regions or ("*",)}
 
 
 def _service(action: str) -> str:

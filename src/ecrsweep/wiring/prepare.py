@@ -2,24 +2,24 @@
 
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from ecrsweep._version import __version__
 from ecrsweep.app import Request
 from ecrsweep.aws.cache import ManifestCache, default_cache_file
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.config import Settings, check_accepted_gaps, check_state, limits_of, policies_of
+from ecrsweep.core.accounts import Member
 from ecrsweep.core.document import SavedPlan, Scope
 from ecrsweep.core.errors import BadInput, PlanForeign, PlanUnreadable
 from ecrsweep.core.policy import Policy
 from ecrsweep.sources import chosen_sources, installed_sources, named_sources
 from ecrsweep.sources.file import STANDARD_INPUT
+from ecrsweep.wiring.accounts import ALL_REGIONS, check_accounts, connect, members_of
 from ecrsweep.wiring.given import read_hold_files
 from ecrsweep.wiring.prices import prices_of
-
-ALL_REGIONS: Final = "all"
 
 
 def open_session(settings: Settings, environ: Mapping[str, str], run: str | None = None) -> AwsSession:
@@ -34,9 +34,9 @@ def open_session(settings: Settings, environ: Mapping[str, str], run: str | None
     )
 
 
-def open_world(session: AwsSession) -> AwsWorld:
-    """The world of a session, with the manifest cache where this system keeps such things."""
-    return AwsWorld(session, ManifestCache(default_cache_file()))
+def open_world(session: AwsSession, members: Sequence[Member] = ()) -> AwsWorld:
+    """The world of a session, with the manifest cache where this system keeps such things. Members are accounts besides."""
+    return AwsWorld(session, ManifestCache(default_cache_file()), members, connect)
 
 
 def prepare(
@@ -55,11 +55,13 @@ def prepare(
     check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
     named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
+    check_accounts(settings)
     session = session or open_session(settings, environ)
     check_account(settings, session)
+    members = members_of(settings, session)
     scope = Scope(
         account=session.account,
-        regions=registry_regions(session, settings.regions),
+        regions=_regions_of(members) if members else registry_regions(session, settings.regions),
         repositories=settings.repositories or ("*",),
         consumer_regions=_consumer_regions(session, settings.consumer_regions),
         skip_sources=settings.skip_sources,
@@ -74,8 +76,10 @@ def prepare(
         state=state,
         aliases=settings.aliases,
         hold_files=tuple(_from_anywhere(path) for path in settings.hold_files),
+        members=members,
+        strict_consumers=settings.strict_consumers,
     )
-    world = open_world(session)
+    world = open_world(session, members)
     request = request_of(world, scope, policies, allowed=settings.uses_commands)
     return world, msgspec.structs.replace(request, prices=prices)
 
@@ -98,10 +102,10 @@ def reopen(
             f"The plan is of account {scope.account}, the credentials are of {session.account}. Nothing was deleted"
         )
     check_account(settings, session)
-    strangers = {row.account for row in saved.going} - {scope.account}
-    strangers |= {row.region for row in saved.going} - set(scope.regions)
+    strangers = sorted({row.place.registry for row in saved.going} - set(scope.registries))
     if strangers:
-        raise PlanUnreadable(f"The plan names images outside its own scope: {', '.join(sorted(strangers))}")
+        named = ", ".join(f"{registry.account} in {registry.region}" for registry in strangers)
+        raise PlanUnreadable(f"The plan names images outside its own scope: {named}")
     accepts = check_accepted_gaps(settings.accept_gaps)
     drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
     scope = msgspec.structs.replace(
@@ -113,7 +117,7 @@ def reopen(
         hold_files=tuple(dict.fromkeys((*scope.hold_files, *map(_from_anywhere, settings.hold_files)))),
         uses_commands=tuple(dict.fromkeys((*scope.uses_commands, *settings.uses_commands))),
     )
-    world = open_world(session)
+    world = open_world(session, scope.members)
     return world, request_of(world, scope, saved.header.policies, allowed=settings.uses_commands)
 
 
@@ -125,6 +129,14 @@ def request_of(world: AwsWorld, scope: Scope, policies: tuple[Policy, ...], *, a
     sources = chosen_sources(scope.with_sources, scope.source_options)
     named = named_sources(scope.uses_files, scope.uses_commands, scope.source_options, allowed=allowed)
     return Request(scope, policies, (*sources, *named), __version__, read_hold_files(scope.hold_files, world))
+
+
+def _regions_of(members: Sequence[Member]) -> tuple[str, ...]:
+    """The regions in which some member has a registry. Raises `BadInput` where there is none."""
+    regions = {region for member in members for region in member.regions}
+    if not regions:
+        raise BadInput("No region is given: use --region, AWS_REGION, or regions in the configuration")
+    return tuple(sorted(regions))
 
 
 def check_account(settings: Settings, session: AwsSession) -> None:

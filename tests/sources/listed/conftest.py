@@ -9,7 +9,8 @@ import pytest
 from ecrsweep.app import Request, take_census
 from ecrsweep.aws import pace
 from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.session import AwsSession, AwsWorld
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.document import Scope
 from ecrsweep.core.uses import Coverage, CoverageStatus, Use
 from ecrsweep.emulator import Clock, Emulator

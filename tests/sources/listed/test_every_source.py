@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ecrsweep.aws.session import AwsWorld
+from ecrsweep.aws.world import AwsWorld
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization
 from ecrsweep.core.uses import CoverageStatus
 from ecrsweep.emulator import Call, Emulator, Fault

@@ -1,0 +1,141 @@
+"""From the lists of accounts that a user gives, or that AWS Organizations knows, to the members of a run.
+
+Without any list a run is of the account of the credentials alone. Registries and consumers are separate lists; who is on
+both is one member.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from ecrsweep.aws import organization
+from ecrsweep.aws.roles import role_of
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.config import Listed, Settings, check_account_number, check_role
+from ecrsweep.core.accounts import Member
+from ecrsweep.core.errors import AwsFailure, BadInput
+
+ALL_REGIONS: Final = "all"
+
+
+def check_accounts(settings: Settings) -> None:
+    """Before AWS is asked anything. Raises `BadInput`."""
+    for account in settings.accounts:
+        check_account_number(account)
+    if settings.role_name is not None:
+        check_role(settings.role_name)
+    if settings.profile is not None and settings.role_name is not None and not _lists(settings):
+        raise BadInput("--role-name is of accounts that are listed: name them with --account, or in the configuration")
+
+
+def members_of(settings: Settings, session: AwsSession) -> tuple[Member, ...]:
+    """The accounts of the run, by number; none where no list was given. Raises `BadInput` and `AwsFailure`."""
+    if not _lists(settings):
+        return ()
+    holding = _unfolded(_holding(settings), settings, session)
+    asked = holding if settings.consumers is None else _unfolded(settings.consumers, settings, session)
+    chosen = _chosen(holding, settings)
+    members = [_joined(chosen.get(account), asked.get(account)) for account in sorted(chosen.keys() | asked.keys())]
+    return tuple(_with_regions(members, session))
+
+
+def connect(home: AwsSession, member: Member) -> AwsSession:
+    """The session of a member (`aws.world.Connect`)."""
+    if member.profile is not None:
+        return home.of_profile(member.profile, member.account)
+    if member.role is None:
+        return home
+    partition = home.partition_of(home.home_region)
+    return home.assuming(
+        role_of(member.role, partition=partition, account=member.account, external_id=member.external_id)
+    )
+
+
+def _lists(settings: Settings) -> bool:
+    return bool(settings.accounts or settings.registries is not None or settings.consumers is not None)
+
+
+def _holding(settings: Settings) -> Sequence[Listed]:
+    """The accounts whose images may go."""
+    if settings.registries is not None:
+        return settings.registries
+    return [Listed(account) for account in settings.accounts] or [Listed()]
+
+
+def _chosen(holding: dict[str, Member], settings: Settings) -> dict[str, Member]:
+    """Those of them that `--account` names. Everybody else is asked all the same."""
+    if not settings.accounts:
+        return holding
+    strangers = sorted(set(settings.accounts) - holding.keys())
+    if strangers:
+        raise BadInput(f"--account {strangers[0]}: the configuration lists no such account under registries")
+    return {account: member for account, member in holding.items() if account in settings.accounts}
+
+
+def _unfolded(listed: Iterable[Listed], settings: Settings, session: AwsSession) -> dict[str, Member]:
+    """Each account of a list once, with its defaults. One that is named by itself stands as it is written there."""
+    found: dict[str, Member] = {}
+    for entry in sorted(listed, key=lambda entry: entry.organization is not None):
+        for account in _accounts(entry, session):
+            if account.account not in found:
+                found[account.account] = _member(entry, account, settings, session)
+            elif entry.organization is None:
+                raise BadInput(f"account {account.account} is listed twice")
+    return found
+
+
+def _accounts(entry: Listed, session: AwsSession) -> Iterator[organization.Member]:
+    if entry.organization is None:
+        yield organization.Member(entry.account or session.account, "", organization.ACTIVE)
+        return
+    units = entry.organization
+    yield from organization.members(session, units=units.units, tags=units.tags, excluded=units.besides)
+
+
+def _member(entry: Listed, account: organization.Member, settings: Settings, session: AwsSession) -> Member:
+    regions = entry.regions or settings.regions or tuple(filter(None, [session.configured_region]))
+    role, external = entry.role, entry.external_id
+    if entry.profile is None and account.account != session.account:
+        role, external = role or settings.role_name, external or settings.external_id
+        if role is None:
+            raise BadInput(
+                f"account {account.account} is not that of the credentials, {session.account}: name a role (--role-name, or role "
+                "in the configuration) or a profile for it"
+            )
+    return Member(
+        account.account, regions, role=role, external_id=external, profile=entry.profile, name=account.name,
+        closed=None if account.state == organization.ACTIVE else account.state,
+    )  # fmt: skip
+
+
+def _joined(holding: Member | None, asked: Member | None) -> Member:
+    """One account, whichever of the lists it is on."""
+    member = holding or asked
+    assert member is not None  # noqa: S101 - it is on one of them
+    if holding is not None and asked is not None and _way(holding) != _way(asked):
+        raise BadInput(
+            f"account {member.account} is listed under registries and consumers with different roles or profiles"
+        )
+    return msgspec.structs.replace(
+        member, regions=() if holding is None else holding.regions, asked=asked is not None
+    )  # fmt: skip
+
+
+def _way(member: Member) -> tuple[str | None, str | None, str | None]:
+    return member.role, member.external_id, member.profile
+
+
+def _with_regions(members: Iterable[Member], session: AwsSession) -> Iterator[Member]:
+    """The members, `all` regions by name."""
+    for member in members:
+        regions = _enabled(member, session) if ALL_REGIONS in member.regions else member.regions
+        yield msgspec.structs.replace(member, regions=tuple(sorted(set(regions))))
+
+
+def _enabled(member: Member, session: AwsSession) -> Sequence[str]:
+    """The regions of an account; where they are not known, one of them: the run will tell why it cannot be read."""
+    try:
+        return connect(session, member).enabled_regions()
+    except AwsFailure:
+        return [session.home_region]
