@@ -71,9 +71,10 @@ class Cli:
         self._config = {"ECRSWEEP_CONFIG": str(file)}
         return self
 
-    def plan(self, *arguments: str) -> Finished:
+    def plan(self, *arguments: str, **environ: str) -> Finished:
         """A plan as JSON, without the rules of pull times and of the ledger: most stories are about something else."""
-        return self("plan", "--output", "json", "--pulled-within", "0d", "--used-within", "0d", *arguments)
+        plain = ("plan", "--output", "json", "--pulled-within", "0d", "--used-within", "0d")
+        return self(*plain, *arguments, **environ)
 
     def original(self, *arguments: str, **environ: str) -> Finished:
         """Run `python main.py`."""

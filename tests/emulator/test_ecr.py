@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.emulator.manifests import digest_of, image_manifest, index_manifest
+from tests.support import ACCOUNT
 
 NAME = "team/app"
 
@@ -187,7 +188,37 @@ def test_a_region_that_is_not_switched_on_refuses_all_credentials(aws: Emulator)
 
 
 def test_an_operation_that_ecr_does_not_have_is_not_answered_by_moto(aws: Emulator, ecr: Any) -> None:
-    refused("UnknownOperationException", ecr.describe_registry)
+    refused("UnknownOperationException", ecr.get_registry_scanning_configuration)
+
+
+POLICY = '{"Version": "2012-10-17", "Statement": []}'
+
+
+def test_a_repository_has_a_policy_of_its_own_or_none(ecr: Any) -> None:
+    refused("RepositoryPolicyNotFoundException", ecr.get_repository_policy, repositoryName=NAME)
+    ecr.set_repository_policy(repositoryName=NAME, policyText=POLICY)
+    assert ecr.get_repository_policy(repositoryName=NAME)["policyText"] == POLICY
+    refused("InvalidParameterException", ecr.set_repository_policy, repositoryName=NAME, policyText="[]")
+
+
+def test_a_registry_has_a_policy_or_none(aws: Emulator, ecr: Any) -> None:
+    for call in (ecr.get_registry_policy, ecr.delete_registry_policy):
+        refused("RegistryPolicyNotFoundException", call)
+    refused("InvalidParameterException", ecr.put_registry_policy, policyText="{")
+    ecr.put_registry_policy(policyText=POLICY)
+    assert ecr.get_registry_policy()["policyText"] == POLICY
+    refused("RegistryPolicyNotFoundException", aws.client("ecr", region="eu-west-1").get_registry_policy)
+    assert ecr.delete_registry_policy()["policyText"] == POLICY
+    refused("RegistryPolicyNotFoundException", ecr.get_registry_policy)
+
+
+def test_a_registry_tells_its_replication_rules_and_takes_none_to_itself(ecr: Any) -> None:
+    assert ecr.describe_registry()["replicationConfiguration"] == {"rules": []}
+    wanted = {"rules": [{"destinations": [{"region": "eu-west-1", "registryId": ACCOUNT}]}]}
+    ecr.put_replication_configuration(replicationConfiguration=wanted)
+    assert ecr.describe_registry()["replicationConfiguration"] == wanted
+    itself = {"rules": [{"destinations": [{"region": "us-east-1", "registryId": ACCOUNT}]}]}
+    refused("InvalidParameterException", ecr.put_replication_configuration, replicationConfiguration=itself)
 
 
 def test_a_bucket_throttles_what_exceeds_it(aws: Emulator) -> None:

@@ -23,16 +23,16 @@ from ecrsweep.aws.ecr import (
     READ_ACTIONS,
     SHARING_ACTIONS,
 )
+from ecrsweep.aws.organization import ORGANIZATION_ACTIONS
+from ecrsweep.aws.roles import ASSUME_ACTIONS
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import About, Place, Source
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.policies import (
     ANYTHING,
-    ASSUME_ACTIONS,
     BESIDES_READING,
     BY_PROXY,
     MANAGED_POLICY_LIMIT,
-    ORGANIZATION_ACTIONS,
     RESOURCES,
     WITHOUT_PERMISSION,
     Kind,

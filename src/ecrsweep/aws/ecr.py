@@ -58,9 +58,6 @@ PUSH_ACTIONS: Final = ("ecr:PutImage",)
 GUARD_ACTIONS: Final = ("ecr:GetLifecyclePolicy",)
 PREVIEW_ACTIONS: Final = ("ecr:GetLifecyclePolicyPreview", "ecr:StartLifecyclePolicyPreview")
 
-SHARING_ACTIONS: Final = ("ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:GetRepositoryPolicy")
-"""What it takes to know who else may pull."""
-
 PAGE: Final = 1000
 BATCH: Final = 100
 _OWN_READ_SLACK: Final = 2.0

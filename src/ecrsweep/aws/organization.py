@@ -21,41 +21,38 @@ ORGANIZATION_ACTIONS: Final = (
     "organizations:ListTagsForResource",
 )
 
-ACTIVE: Final = "ACTIVE"
 
-
-class Member(msgspec.Struct, frozen=True, order=True):
+class Account(msgspec.Struct, frozen=True, order=True):
     """An account of the organisation. `state` in AWS's word: ACTIVE, PENDING_ACTIVATION, SUSPENDED, PENDING_CLOSURE, CLOSED."""
 
-    account: str
+    number: str
     name: str
     state: str
 
 
-def members(
+def accounts_of(
     session: AwsSession,
-    *,
     units: Collection[str] = (),
     tags: Mapping[str, str] | None = None,
-    excluded: Collection[str] = (),
-) -> tuple[Member, ...]:
+    besides: Collection[str] = (),
+) -> tuple[Account, ...]:
     """The accounts of the organisation of this session, sorted by their numbers, whatever their state.
 
     With `units`, ids of organisational units or of the root, only those anywhere below them; with `tags` only those that
-    have all of them; never those `excluded`. Raises `AwsFailure` where anything of that cannot be read.
+    have all of them; never those `besides`. Raises `AwsFailure` where anything of that cannot be read.
     """
-    place = AwsPlace(session, main_region(session.partition_of(session.home_region)))
-    found = {one.account: one for one in _below(place, units)} if units else _everybody(place)
-    left = [one for account, one in sorted(found.items()) if account not in excluded]
+    place = AwsPlace(session, main_region(session.partition))
+    found = {one.number: one for one in _below(place, units)} if units else _everybody(place)
+    left = [one for number, one in sorted(found.items()) if number not in besides]
     if not tags:
         return tuple(left)
     tagged = place.each(lambda one: tags.items() <= _tags_of(place, one).items(), left)
     return tuple(one for one, wanted in zip(left, tagged, strict=True) if wanted)
 
 
-def _everybody(place: AwsPlace) -> dict[str, Member]:
+def _everybody(place: AwsPlace) -> dict[str, Account]:
     action = "organizations:ListAccounts"
-    found = {one.account: one for one in _listed(place)}
+    found = {one.number: one for one in _listed(place)}
     if not found:
         raise Malformed(
             f"{action} named no account at all, not even the one that the organisation is of", action=action
@@ -63,7 +60,7 @@ def _everybody(place: AwsPlace) -> dict[str, Member]:
     return found
 
 
-def _below(place: AwsPlace, units: Collection[str]) -> Iterator[Member]:
+def _below(place: AwsPlace, units: Collection[str]) -> Iterator[Account]:
     """The accounts in these units and in those inside them; a unit that stands inside another is read once."""
     seen: set[str] = set()
     waiting = sorted(units)
@@ -79,21 +76,21 @@ def _below(place: AwsPlace, units: Collection[str]) -> Iterator[Member]:
         waiting += [_text(one, "Id", "organizations:ListOrganizationalUnitsForParent") for one in inner]
 
 
-def _listed(place: AwsPlace, parent: str | None = None) -> Iterator[Member]:
+def _listed(place: AwsPlace, parent: str | None = None) -> Iterator[Account]:
     """The accounts of the organisation, or those that stand right below a parent."""
     if parent is None:
         action, told = "organizations:ListAccounts", place.pages("organizations", "list_accounts", "Accounts")
     else:
         action = "organizations:ListAccountsForParent"
         told = place.pages("organizations", "list_accounts_for_parent", "Accounts", ParentId=parent)
-    for account in told:
+    for entry in told:
         # Status is the older word for it, which AWS takes away in September 2026.
-        state = "State" if account.get("State") else "Status"
-        yield Member(_text(account, "Id", action), str(account.get("Name", "")), _text(account, state, action))
+        state = "State" if entry.get("State") else "Status"
+        yield Account(_text(entry, "Id", action), str(entry.get("Name", "")), _text(entry, state, action))
 
 
-def _tags_of(place: AwsPlace, member: Member) -> dict[str, str]:
-    tags = place.pages("organizations", "list_tags_for_resource", "Tags", ResourceId=member.account)
+def _tags_of(place: AwsPlace, account: Account) -> dict[str, str]:
+    tags = place.pages("organizations", "list_tags_for_resource", "Tags", ResourceId=account.number)
     action = "organizations:ListTagsForResource"
     return {_text(tag, "Key", action): _text(tag, "Value", action) for tag in tags}
 

@@ -9,12 +9,14 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from botocore.credentials import AssumeRoleCredentialFetcher, CredentialProvider, DeferredRefreshableCredentials
 
 from ecrsweep.aws.errors import code_of, translated
+from ecrsweep.aws.session import AwsSession
+from ecrsweep.core.accounts import Member
 from ecrsweep.core.errors import (
     AwsFailure,
     BadInput,
@@ -79,27 +81,23 @@ def session_name(run: str) -> str:
     return re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", f"ecrsweep-{run}")[:_LONGEST_SESSION_NAME]
 
 
-class Caller(Protocol):
-    """Whose credentials assume the role."""
+def assumed(home: AwsSession, member: Member) -> AwsSession:
+    """The session of an account of the run: of its profile, or of its role, which the credentials of `home` assume.
 
-    @property
-    def run(self) -> str:
-        """The word for this run."""
-
-    @property
-    def arn(self) -> str:
-        """Who it is. Raises `AwsFailure`."""
-
-    @property
-    def home_region(self) -> str:
-        """The region whose STS answers it. Raises `AwsFailure`."""
-
-    @property
-    def source_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
-        """Its credentials, as botocore holds them."""
-
-    def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
-        """A boto3 client that signs with them."""
+    Nothing is asked yet. What is asked with it raises `RoleRefused`, `RoleForbidden`, `RoleRegionDisabled`, `RoleUnreachable`
+    or `CallerFailure` where the role cannot be assumed, and `WrongAccount` where it leads elsewhere. Raises `BadInput` for a
+    role that makes no sense, and `CredentialsFailure` for an unknown profile.
+    """
+    if member.profile is not None:
+        return home.another(member.account, profile=member.profile)
+    if member.role is None:
+        raise AwsFailure(f"There is no way to account {member.account}: neither a role nor a profile is named for it")
+    role = role_of(member.role, partition=home.partition, account=member.account, external_id=member.external_id)
+    if role.partition != home.partition:
+        raise BadInput(
+            f"The role {role.arn} is in another partition than the credentials, which are of {home.partition}"
+        )
+    return home.another(member.account, provider=AssumedRole(role, home))
 
 
 class AssumedRole(CredentialProvider):
@@ -107,7 +105,7 @@ class AssumedRole(CredentialProvider):
 
     METHOD = "assume-role"
 
-    def __init__(self, role: Role, caller: Caller, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, role: Role, caller: AwsSession, clock: Callable[[], float] = time.monotonic) -> None:
         """The role as this caller assumes it; `clock` gives seconds from any moment on."""
         super().__init__()
         self._role, self._caller, self._clock = role, caller, clock
@@ -148,7 +146,10 @@ class AssumedRole(CredentialProvider):
     def _told(self, failure: AwsFailure) -> AwsFailure:
         """The failure as the error of a role: what it means, and what is to be done."""
         kind, why, todo = self._meant(failure)
-        text = f"The role {self._role.arn} cannot be assumed: {why}. {failure}. Nothing in account {self._role.account} was asked or changed"
+        text = (
+            f"The role {self._role.arn} cannot be assumed: {why}. {str(failure).rstrip('.')}. "
+            f"Until it can, nothing is asked or changed in account {self._role.account}"
+        )
         return kind(f"{text}. {todo}" if todo else text, action=failure.action)
 
     def _meant(self, failure: AwsFailure) -> tuple[type[AwsFailure], str, str]:
@@ -160,18 +161,19 @@ class AssumedRole(CredentialProvider):
                 todo = "See that this machine reaches STS there (network, proxy, VPC endpoint), and try again"
                 return RoleUnreachable, "STS does not answer", todo
             case Denied() if code_of(failure) == "RegionDisabledException":
-                todo = f"Activate STS for that region in account {account}, or begin in another region (AWS_REGION)"
-                return RoleRegionDisabled, f"account {account} gives no temporary credentials in that region", todo
+                region = self._caller.home_region
+                todo = f"Activate STS in {region} for account {account}, or begin in another region (AWS_REGION)"
+                return RoleRegionDisabled, f"account {account} gives no temporary credentials in {region}", todo
             case Denied() if _POLICY_ABOVE.search(str(failure)):
                 todo = "Let that policy allow sts:AssumeRole on this role"
                 return RoleForbidden, "a policy of the organisation forbids it", todo
             case Denied():
-                given = "without an external id" if self._role.external_id is None else "with the external id given"
+                given = "no external id" if self._role.external_id is None else "the external id that is configured"
                 why = (
-                    f"account {account} has no such role, or the role does not trust {self._caller.arn} {given}, "
-                    "or that identity is not allowed sts:AssumeRole on it; AWS does not say which"
+                    f"AWS does not say whether account {account} has no such role, or it does not trust {self._caller.arn}, "
+                    f"who gives {given}, or that identity is not allowed sts:AssumeRole on it"
                 )
                 todo = "Create the role or mend its trust policy. An account that is suspended or closed answers so too"
                 return RoleRefused, why, todo
             case _:
-                return type(failure), "STS did not let it", ""
+                return type(failure), "STS gave no credentials", ""

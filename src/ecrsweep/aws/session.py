@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ import msgspec
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from ecrsweep._version import __version__
@@ -26,16 +27,8 @@ from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
-from ecrsweep.aws.roles import AssumedRole, Role
 from ecrsweep.aws.turns import Turns
-from ecrsweep.core.errors import (
-    AwsFailure,
-    BadInput,
-    CredentialsFailure,
-    Interrupted,
-    Malformed,
-    WrongAccount,
-)
+from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed, WrongAccount
 from ecrsweep.core.journal import run_name
 
 T = TypeVar("T")
@@ -80,6 +73,7 @@ class AwsSession:
             core = self._boto._session  # noqa: SLF001 - boto3 has no other way to it
             # What the one global endpoint gives is not valid in regions that had to be switched on.
             core.set_config_variable("sts_regional_endpoints", "regional")
+            core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
             if provider is not None:
                 core.register_component("credential_provider", CredentialResolver([provider]))
             self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
@@ -99,36 +93,25 @@ class AwsSession:
         self.pace = pace or Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
-    def assuming(self, role: Role, pace: Pace | None = None) -> "AwsSession":
-        """A session of a role that these credentials assume, when something is first asked with it.
+    def another(
+        self, account: str, *, profile: str | None = None, provider: CredentialProvider | None = None
+    ) -> "AwsSession":
+        """A session of the same run in another account, by a profile or by what `provider` has. It ends with this one.
 
-        It ends with this one. `pace` is that of the role's account; None for one of its own. Raises `BadInput` for a role of
-        another partition. What is asked with it raises `RoleRefused`, `RoleForbidden`, `RoleRegionDisabled`,
-        `RoleUnreachable` or `CallerFailure` where the role cannot be assumed.
+        Raises `CredentialsFailure` for an unknown profile.
         """
-        own = self.partition_of(self._first_region)
-        if role.partition != own:
-            raise BadInput(f"The role {role.arn} is in another partition than {self._first_region}, which is in {own}")
         session = AwsSession(
-            profile=self._profile, endpoint_url=self._endpoint_url, region=self._first_region, environ=self._environ,
-            run=self.run, pace=pace, account=role.account, provider=AssumedRole(role, self),
+            profile=profile or self._profile, endpoint_url=self._endpoint_url, environ=self._environ, run=self.run,
+            region=None if profile else self._first_region, account=account, provider=provider,
         )  # fmt: skip
         with self._lock:
             self._others.append(session)
         return session
 
-    def of_profile(self, profile: str, account: str) -> "AwsSession":
-        """A session of a profile, which must be of this account. It ends with this one.
-
-        Raises `CredentialsFailure` for an unknown profile; what is asked with it raises `WrongAccount` for one of another.
-        """
-        session = AwsSession(
-            profile=profile, endpoint_url=self._endpoint_url, region=self._first_region, environ=self._environ,
-            run=self.run, account=account,
-        )  # fmt: skip
-        with self._lock:
-            self._others.append(session)
-        return session
+    @property
+    def partition(self) -> str:
+        """The partition in which it begins, which its credentials are of."""
+        return self.partition_of(self._first_region)
 
     @property
     def source_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
@@ -167,8 +150,13 @@ class AwsSession:
 
     @property
     def account(self) -> str:
-        """The account that the credentials must be of, else the one that they are of (GetCallerIdentity). Raises `AwsFailure`."""
+        """The account of the credentials: the one that they must be of, else what GetCallerIdentity says. Raises `AwsFailure`."""
         return self._expected or self._identity[0]["Account"]
+
+    def require_account(self) -> None:
+        """Raise `AwsFailure` where there is no way to the account that the credentials must be of, or they are of another."""
+        if self._expected is not None:
+            _ = self._identity
 
     @property
     def arn(self) -> str:
@@ -258,12 +246,7 @@ class AwsSession:
             raise BadInput(f"The region {region} is not switched on in this account.")
 
     def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
-        """The boto3 client of a service in a region. Answers that are not JSON raise instead of reading as empty.
-
-        Raises `AwsFailure` where the credentials are not of the account that they must be of.
-        """
-        if self._expected is not None and service != "sts":
-            _ = self._identity
+        """The boto3 client of a service in a region. Answers that are not JSON raise instead of reading as empty."""
         with self._lock:
             key = (service, region)
             if key not in self._clients:
@@ -282,7 +265,7 @@ class AwsSession:
             return self._clients[key]
 
     def close(self) -> None:
-        """Send nothing any more, retries included: every call from now on, with its roles and profiles too, raises `Interrupted`."""
+        """Send nothing any more, retries included: every call from now on, also of the `another`s, raises `Interrupted`."""
         self.pace.close()
         self._ended.set()
         with self._lock:
@@ -333,7 +316,8 @@ class AwsPlace:
         return AwsPlace(self._session, region)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
-        """The boto3 client of a service here."""
+        """The boto3 client of a service here. Raises `AwsFailure` where there is no way to the account."""
+        self._session.require_account()
         return self._session.client(service, self.region)
 
     def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
@@ -382,6 +366,12 @@ class AwsPlace:
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""
         return self if region == self.region else AwsPlace(self._session, region)
+
+
+@lru_cache
+def _loader(data_path: str | None) -> Loader:
+    """The models of the services, which all sessions read from: one of its own costs each session half a second and 40 MB."""
+    return create_loader(data_path)
 
 
 def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time

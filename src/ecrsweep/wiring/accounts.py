@@ -9,14 +9,15 @@ from typing import Final
 
 import msgspec
 
-from ecrsweep.aws import organization
-from ecrsweep.aws.roles import role_of
+from ecrsweep.aws.organization import Account, accounts_of
+from ecrsweep.aws.roles import assumed
 from ecrsweep.aws.session import AwsSession
 from ecrsweep.config import Listed, Settings, check_account_number, check_role
 from ecrsweep.core.accounts import Member
 from ecrsweep.core.errors import AwsFailure, BadInput
 
 ALL_REGIONS: Final = "all"
+_OPEN: Final = "ACTIVE"
 
 
 def check_accounts(settings: Settings) -> None:
@@ -42,14 +43,9 @@ def members_of(settings: Settings, session: AwsSession) -> tuple[Member, ...]:
 
 def connect(home: AwsSession, member: Member) -> AwsSession:
     """The session of a member (`aws.world.Connect`)."""
-    if member.profile is not None:
-        return home.of_profile(member.profile, member.account)
-    if member.role is None:
+    if member.closed is None and member.profile is None and member.role is None:
         return home
-    partition = home.partition_of(home.home_region)
-    return home.assuming(
-        role_of(member.role, partition=partition, account=member.account, external_id=member.external_id)
-    )
+    return assumed(home, member)
 
 
 def _lists(settings: Settings) -> bool:
@@ -78,34 +74,34 @@ def _unfolded(listed: Iterable[Listed], settings: Settings, session: AwsSession)
     found: dict[str, Member] = {}
     for entry in sorted(listed, key=lambda entry: entry.organization is not None):
         for account in _accounts(entry, session):
-            if account.account not in found:
-                found[account.account] = _member(entry, account, settings, session)
+            if account.number not in found:
+                found[account.number] = _member(entry, account, settings, session)
             elif entry.organization is None:
-                raise BadInput(f"account {account.account} is listed twice")
+                raise BadInput(f"account {account.number} is listed twice")
     return found
 
 
-def _accounts(entry: Listed, session: AwsSession) -> Iterator[organization.Member]:
+def _accounts(entry: Listed, session: AwsSession) -> Iterator[Account]:
     if entry.organization is None:
-        yield organization.Member(entry.account or session.account, "", organization.ACTIVE)
+        yield Account(entry.account or session.account, "", _OPEN)
         return
     units = entry.organization
-    yield from organization.members(session, units=units.units, tags=units.tags, excluded=units.besides)
+    yield from accounts_of(session, units.units, units.tags, units.besides)
 
 
-def _member(entry: Listed, account: organization.Member, settings: Settings, session: AwsSession) -> Member:
+def _member(entry: Listed, account: Account, settings: Settings, session: AwsSession) -> Member:
     regions = entry.regions or settings.regions or tuple(filter(None, [session.configured_region]))
     role, external = entry.role, entry.external_id
-    if entry.profile is None and account.account != session.account:
+    if entry.profile is None and account.number != session.account:
         role, external = role or settings.role_name, external or settings.external_id
         if role is None:
             raise BadInput(
-                f"account {account.account} is not that of the credentials, {session.account}: name a role (--role-name, or role "
+                f"account {account.number} is not that of the credentials, {session.account}: name a role (--role-name, or role "
                 "in the configuration) or a profile for it"
             )
     return Member(
-        account.account, regions, role=role, external_id=external, profile=entry.profile, name=account.name,
-        closed=None if account.state == organization.ACTIVE else account.state,
+        account.number, regions, role=role, external_id=external, profile=entry.profile, name=account.name,
+        closed=None if account.state == _OPEN else account.state,
     )  # fmt: skip
 
 

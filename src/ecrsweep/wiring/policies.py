@@ -22,7 +22,9 @@ from ecrsweep.aws.ecr import (
     READ_ACTIONS,
     SHARING_ACTIONS,
 )
+from ecrsweep.aws.organization import ORGANIZATION_ACTIONS
 from ecrsweep.aws.partitions import main_region
+from ecrsweep.aws.roles import ASSUME_ACTIONS
 from ecrsweep.aws.session import ACTIONS as SESSION_ACTIONS
 from ecrsweep.ports import Source
 from ecrsweep.sources import is_own
@@ -31,17 +33,6 @@ Purpose = Literal[
     "plan", "apply", "archive", "restore", "guard", "guard-preview", "member", "member-apply", "member-archive", "caller"
 ]  # fmt: skip
 Statement = dict[str, Any]
-
-ASSUME_ACTIONS: Final = ("sts:AssumeRole",)
-"""What becoming the role of another account needs."""
-
-ORGANIZATION_ACTIONS: Final = (
-    "organizations:ListAccounts",
-    "organizations:ListAccountsForParent",
-    "organizations:ListOrganizationalUnitsForParent",
-    "organizations:ListTagsForResource",
-)
-"""What finding the accounts of an organisation needs, by unit and by tag."""
 
 _DISCOVER: Final = "Discover"
 
@@ -151,9 +142,9 @@ RESOURCES: Final[Mapping[str, Mapping[str, Kind]]] = {
         "BatchDeleteImage": Kind("Images", ("repository/{repository}",)),
         "BatchGetImage": Kind("Images", ("repository/{repository}",)),
         "DescribeImages": Kind("Images", ("repository/{repository}",)),
+        "DescribeRegistry": ANYTHING,
         # Asked without names it is decided on repository/*, so anything narrower denies it: aws-amplify/amplify-cli#10828.
         "DescribeRepositories": Kind("Repositories", ("repository/*",)),
-        "DescribeRegistry": ANYTHING,
         "GetLifecyclePolicy": Kind("Lifecycle", ("repository/{repository}",)),
         "GetLifecyclePolicyPreview": Kind("Lifecycle", ("repository/{repository}",)),
         "GetRegistryPolicy": ANYTHING,
