@@ -28,9 +28,10 @@ _REGIONS = (
     "<DescribeRegionsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'><regionInfo><item>"
     f"<regionName>{worlds.REGION}</regionName><optInStatus>opt-in-not-required</optInStatus></item></regionInfo></DescribeRegionsResponse>"
 ).encode()
-_NO_POLICY = {
-    "GetRegistryPolicy": b'{"__type":"RegistryPolicyNotFoundException","message":"no policy"}',
-    "GetRepositoryPolicy": b'{"__type":"RepositoryPolicyNotFoundException","message":"no policy"}',
+_OF_REGISTRY = {
+    "DescribeRegistry": (200, b'{"replicationConfiguration":{"rules":[]}}'),
+    "GetRegistryPolicy": (400, b'{"__type":"RegistryPolicyNotFoundException","message":"no policy"}'),
+    "GetRepositoryPolicy": (400, b'{"__type":"RepositoryPolicyNotFoundException","message":"no policy"}'),
 }
 _CLUSTER = f"arn:aws:ecs:{worlds.REGION}:{worlds.ACCOUNT}:cluster/main"
 _DEFINITION = f"arn:aws:ecs:{worlds.REGION}:{worlds.ACCOUNT}:task-definition/app"
@@ -69,8 +70,6 @@ class Answers:
                 return _page(self._definitions, "taskDefinitionArns", asked)
             case "DescribeTaskDefinition":
                 return {"taskDefinition": self._definition(str(asked["taskDefinition"]))}
-            case "DescribeRegistry":
-                return {"registryId": worlds.ACCOUNT, "replicationConfiguration": {"rules": []}}
             case "GetResources":
                 return {"ResourceTagMappingList": []}
             case _:
@@ -142,8 +141,9 @@ class Server:
             return 200, "text/xml", _IDENTITY
         if operation == "DescribeRegions":
             return 200, "text/xml", _REGIONS
-        if operation in _NO_POLICY:
-            return 400, JSON, _NO_POLICY[operation]
+        if operation in _OF_REGISTRY:
+            status, body = _OF_REGISTRY[operation]
+            return status, JSON, body
         told = self.answers.of(operation, json.loads(body))
         if told is None:
             return 400, JSON, b'{"__type":"UnknownOperationException","message":"not served here"}'

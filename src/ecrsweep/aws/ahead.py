@@ -11,8 +11,8 @@ from typing import Final
 
 from ecrsweep.core.errors import Interrupted
 
-MOST: Final = 120_000
-"""Images that are read and not decided on yet, but for those of the repository whose turn is next: some 80 MB."""
+MOST: Final = 100_000
+"""Images that are read and not decided on yet, but for those of the repository whose turn is next: some 70 MB."""
 
 
 class Ahead:
