@@ -77,6 +77,7 @@ class PlanRun:
         for registry in self._request.scope.registries:
             for plan in self._registry(registry):
                 yield plan
+                del plan  # what a repository holds may be large: it goes before the next one is decided
                 if stop():
                     return
             self._outsiders.look(registry, self._going.pop(registry, ()))
@@ -119,6 +120,7 @@ class PlanRun:
                 plan = self.decide(found)
                 self._add(plan)
                 yield plan
+                del found, plan  # likewise
 
     def _read(self, store: ImageStore, name: str) -> Inventory | Coverage | None:
         """What a repository holds. Many are read side by side, and decided on one by one: deciding waits for nothing."""

@@ -198,6 +198,7 @@ class Run:
                 lines.add(plan)
                 log.info("%s: %d images", plan.repository.uri, len(plan.decisions))
                 going += changing_documents(plan)
+                del plan  # or it would be there until the next one is decided
             footer = run.footer()
             statuses = [*plan_statuses(footer, exit_code=False), *([] if run.complete else [Exit.INTERRUPTED])]
             self._note(run, request, statuses)
