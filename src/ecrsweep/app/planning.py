@@ -91,6 +91,7 @@ class PlanRun:
                 plan = self.decide(found)
                 self._add(plan)
                 yield plan
+                del found, plan  # what a repository holds may be large: it goes before the next one is decided
                 if stop():
                     return
         self._outsiders.look(self._going)
@@ -127,7 +128,7 @@ class PlanRun:
         except Missing:
             return None
         except AwsFailure as failure:
-            return unread(store.registry, failure)
+            return unread(store.registry, failure, repository=name)
         return inventory if self.header.policy_at is None else as_of(inventory, self._now)
 
     def decide(self, inventory: Inventory) -> RepositoryPlan:
@@ -194,6 +195,11 @@ class PlanRun:
 
 def _unresolved_order(use: Use) -> tuple[str, str, str, str, str]:
     return use.image, use.described, use.source, use.account, use.region
+
+
+def held_whole(saved: SavedPlan, request: Request) -> str | None:
+    """In words, the limit that holds all of a plan; None where there is none, or whoever carries it out overrides it."""
+    return None if request.scope.override_limits else saved.verdict
 
 
 def begin_apply(

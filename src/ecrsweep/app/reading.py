@@ -19,11 +19,11 @@ Listed = Callable[[ImageStore, Sequence[str]], None]
 class Reading:
     """One walk over all that is in scope: iterate, then ask what could not be read."""
 
-    def __init__(self, world: World, scope: Scope, listed: Listed = lambda store, names: None) -> None:
-        """Nothing is read yet. `listed` is told of each registry that could be listed."""
+    def __init__(self, world: World, scope: Scope, tell: Listed | None = None) -> None:
+        """Nothing is read yet. `tell` hears of each registry that could be listed."""
         self.failures: list[Coverage] = []
         self.unread_registries: list[Registry] = []
-        self._world, self._scope, self._tell = world, scope, listed
+        self._world, self._scope, self._tell = world, scope, tell
         self._matched: set[str] = set()
 
     def each(self, look: Callable[[ImageStore, str], R]) -> Iterator[R]:
@@ -42,7 +42,8 @@ class Reading:
                 continue
             store, names = listed
             self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}
-            self._tell(store, names)
+            if self._tell is not None:
+                self._tell(store, names)
             yield from ((store, name) for name in names if matches_any(patterns, name))
 
     def _listed(self, registry: Registry) -> tuple[ImageStore, Sequence[str]] | AwsFailure:

@@ -27,6 +27,7 @@ from botocore.signers import RequestSigner
 from ecrsweep._version import __version__
 from ecrsweep.aws import decoding
 from ecrsweep.aws.pace import Pace
+from ecrsweep.aws.renewal import Renewal
 from ecrsweep.aws.turns import Turns
 from ecrsweep.core.errors import BadInput, CredentialsFailure
 
@@ -69,6 +70,7 @@ class _OfTheCaller(Credentials):
 
     def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
         """What botocore asks for each time it makes up an address that has the account in it."""
+
         def found() -> Any:  # noqa: ANN401 - whatever property it is
             return self._found().get_deferred_property(property_name)()
 
@@ -249,7 +251,8 @@ class Clients:
             )
         except ValueError as error:
             raise BadInput(f"The endpoint or region cannot be used: {error}") from error
-        Turns(_pace_of_caller, client, partial(granted_as, client), repeats=not self._asked_retries)
+        Turns(lambda: _CALLER.get().pace, client, partial(granted_as, client), repeats=not self._asked_retries)
+        Renewal(client, lambda: _CALLER.get().source_credentials)
         client.meta.events.register("before-send", _refuse_when_closed)
         client.meta.events.register(decoding.EVENT, decoding.decode_page)
         if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
@@ -292,10 +295,6 @@ def granted_as(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore b
     """The IAM action of a call by its name in the API: `ecs:ListTasks` for `ListTasks`."""
     action = f"{client.meta.service_model.signing_name}:{operation}"
     return _GRANTED_AS.get(action, action)
-
-
-def _pace_of_caller() -> Pace:
-    return _CALLER.get().pace
 
 
 def _refuse_when_closed(**_: object) -> None:

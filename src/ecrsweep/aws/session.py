@@ -7,7 +7,7 @@ and by accounts that are reached by roles.
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
@@ -248,15 +248,24 @@ class AwsPlace:
         self, service: str, operation: str, key: str, /, *, absent_is_empty: bool = False, **parameters: object
     ) -> Iterator[Any]:
         """The items under `key` of all pages. A page without that key is `Malformed`: silence is not "none"."""
+        found = self.page_by_page(service, operation, key, lambda: None, absent_is_empty=absent_is_empty, **parameters)
+        return (item for page in found for item in page)
+
+    def page_by_page(
+        self, service: str, operation: str, key: str, before: Callable[[], object], /, *,
+        absent_is_empty: bool = False, **parameters: object,
+    ) -> Iterator[Sequence[Any]]:  # fmt: skip
+        """The same, a page at a time; `before` is called before each is asked for."""
         client = self.client(service)
         action = action_of(client, operation)
         asks, tells = _tokens(client, operation)
         seen: set[str] = set()
         while True:
+            before()
             page = self.call(service, operation, **parameters)
             if key not in page and not absent_is_empty:
                 raise Malformed(f"{action} in {self.region} answered a page without {key}", action=action)
-            yield from page.get(key) or ()
+            yield page.get(key) or ()
             token = page.get(tells)
             if not token:
                 return
@@ -267,7 +276,7 @@ class AwsPlace:
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, a few at a time, answers in order."""
-        return ordered_map(work, items, _INSIDE_A_PLACE, ahead=2 * _INSIDE_A_PLACE)
+        return ordered_map(work, items, _INSIDE_A_PLACE)
 
     def in_region(self, region: str) -> "AwsPlace":
         """The same account in another region."""

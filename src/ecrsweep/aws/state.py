@@ -36,7 +36,7 @@ class BucketState:
     def read(self, names: Sequence[str]) -> Iterator[Kept | None]:
         """What is under each name, None where there is nothing (any more). Raises `StateFailure`."""
         with _told():
-            yield from ordered_map(self._read, names, _SIDE_BY_SIDE, ahead=2 * _SIDE_BY_SIDE)
+            yield from ordered_map(self._read, names, _SIDE_BY_SIDE)
 
     def add(self, name: str, content: bytes) -> None:
         """Keep this under a name that nobody else uses. Raises `StateFailure`."""
