@@ -15,10 +15,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from bench import world as worlds
 from bench.server import JSON, Connection, Told, header, path_of, serve
 from ecrsweep.emulator import Emulator
+from ecrsweep.emulator.server import DEFAULT_REGIONS
 
-CALLER = "111111111111"
+CALLER = worlds.ACCOUNT
 ROLE = "ecrsweep"
 _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/")
 _ACCOUNT = re.compile(r"(?:AK|AS)IAEMULATED(\d{12})")
@@ -30,6 +32,13 @@ _BUSY_OF = 20
 def accounts(count: int) -> list[str]:
     """The numbers of the accounts."""
     return [f"{200_000_000_000 + number * 37:012}" for number in range(count)]
+
+
+def configuration(count: int) -> str:
+    """The accounts as a user lists them: each holds images in all regions, and is asked what runs there."""
+    regions = ", ".join(DEFAULT_REGIONS)
+    lines = (f'  - {{account: "{account}", role: {ROLE}, regions: [{regions}]}}' for account in accounts(count))
+    return "\n".join(["registries:", *lines, ""])
 
 
 def busy(count: int) -> Iterator[tuple[str, str]]:
