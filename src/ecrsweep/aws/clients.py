@@ -39,6 +39,9 @@ _SOCKETS: Final = 256
 """Connections that are kept for further calls, over all clients: many systems allow a process a thousand files."""
 
 
+_NOT_LOOKED_FOR: Final = object()
+
+
 class Caller(Protocol):
     """Whose calls they are."""
 
@@ -158,16 +161,20 @@ class Clients:
             raise BadInput(f"The AWS configuration cannot be read: {error}") from error
         self._open: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._sockets = 0
-        self._counting, self._making = threading.Lock(), threading.Lock()
+        self._counting, self._making, self._loading = threading.Lock(), threading.Lock(), threading.Lock()
+        self._found: Any = _NOT_LOOKED_FOR
         self.partition_of = lru_cache(maxsize=None)(self._partition_of)
         self.regions_of = lru_cache(maxsize=None)(self._regions_of)
         self._has_endpoint = lru_cache(maxsize=None)(self._found_endpoint)
 
-    @cached_property
+    @property
     def credentials(self) -> Credentials | None:
-        """Those that AWS tools would find with this profile; None where there are none."""
-        found: Credentials | None = self._own.load_credentials()
-        return found
+        """Those that AWS tools would find with this profile; None where there are none. Looked for once: it may ask the user."""
+        with self._loading:
+            if self._found is _NOT_LOOKED_FOR:
+                self._found = self._own.load_credentials()
+            found: Credentials | None = self._found
+            return found
 
     def client(self, service: str, region: str, caller: Caller) -> Client:
         """The client of a service in a region, for somebody's calls. Raises `BadInput` where there can be none."""
@@ -192,7 +199,7 @@ class Clients:
             if kept.in_use > kept.at_once:
                 kept.at_once += 1
                 self._sockets += 1
-            idle = list(self._too_many())
+            idle = list(self._too_many()) if self._sockets > _SOCKETS else []
         for one in idle:
             one.client.close()
         try:
