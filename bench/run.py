@@ -223,10 +223,11 @@ def main() -> None:
     for name in flags.only or parts:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         document[name] = parts[name]()
-    if "reading" in document:
+    measured = set(flags.only or parts)
+    if "reading" in measured:
         read = [(told["images"], told["ecrsweep"]["least_cpu"]) for told in document["reading"].values()]
         document["reading_growth"] = growth(read, _start([*READER, "ecrsweep"]))
-    if "plan" in document:
+    if "plan" in measured:
         planned = [
             (told["images"], told["least_cpu"]) for told in document["plan"].values() if told["stage"] is not None
         ]
