@@ -31,7 +31,8 @@ READER = [PYTHON, "-m", "bench.readers"]
 ALL_BUT_ECS = [
     word for source in installed_sources() if source.name != "ecs" for word in ("--skip-source", source.name)
 ]
-PLAN = [PYTHON, "-m", "ecrsweep", "plan", "--output", "jsonl", "--quiet", *ALL_BUT_ECS]
+PLAN = [PYTHON, "-m", "ecrsweep", "plan", "--output", "jsonl", "--quiet", "--max-fraction", "1", *ALL_BUT_ECS]
+"""Nine images in ten go: no limit holds them, so that the status is 0."""
 RATE = 20.0
 BURST = 20.0
 AT_ONCE = 64

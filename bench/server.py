@@ -28,6 +28,11 @@ _REGIONS = (
     "<DescribeRegionsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'><regionInfo><item>"
     f"<regionName>{worlds.REGION}</regionName><optInStatus>opt-in-not-required</optInStatus></item></regionInfo></DescribeRegionsResponse>"
 ).encode()
+_OF_REGISTRY = {
+    "DescribeRegistry": (200, b'{"replicationConfiguration":{"rules":[]}}'),
+    "GetRegistryPolicy": (400, b'{"__type":"RegistryPolicyNotFoundException","message":"no policy"}'),
+    "GetRepositoryPolicy": (400, b'{"__type":"RepositoryPolicyNotFoundException","message":"no policy"}'),
+}
 _CLUSTER = f"arn:aws:ecs:{worlds.REGION}:{worlds.ACCOUNT}:cluster/main"
 _DEFINITION = f"arn:aws:ecs:{worlds.REGION}:{worlds.ACCOUNT}:task-definition/app"
 
@@ -136,6 +141,9 @@ class Server:
             return 200, "text/xml", _IDENTITY
         if operation == "DescribeRegions":
             return 200, "text/xml", _REGIONS
+        if operation in _OF_REGISTRY:
+            status, body = _OF_REGISTRY[operation]
+            return status, JSON, body
         told = self.answers.of(operation, json.loads(body))
         if told is None:
             return 400, JSON, b'{"__type":"UnknownOperationException","message":"not served here"}'

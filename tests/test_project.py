@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ecrsweep._version import __version__
 from ecrsweep.aws.ecr import DELETE_ACTIONS, READ_ACTIONS
 from ecrsweep.cli.commands import root
 from ecrsweep.core.decisions import EXPLANATIONS
@@ -90,3 +91,16 @@ def test_the_output_in_the_readme_is_what_the_demo_prints(cli: Cli) -> None:
     printed = [line.strip() for line in cli("demo").out.splitlines()]
     for line in shown[1].splitlines():
         assert line.strip() in printed, line
+
+
+def test_the_version_is_told_at_once_in_the_words_of_click() -> None:
+    def said(*words: str) -> tuple[str, str]:
+        command = [sys.executable, "-X", "importtime", "-m", "ecrsweep", *words]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        return ended.stdout, ended.stderr
+
+    quick, loaded = said("--version")
+    by_click, loaded_by_click = said("--version", "plan")
+    assert quick == by_click == f"ecrsweep, version {__version__}\n"
+    assert "click" in loaded_by_click
+    assert "click" not in loaded

@@ -129,6 +129,12 @@ class Place(Protocol):
         services that leave an empty list out.
         """
 
+    def page_by_page(
+        self, service: str, operation: str, key: str, before: Callable[[], object], /, *,
+        absent_is_empty: bool = False, **parameters: object,
+    ) -> Iterator[Sequence[Any]]:  # fmt: skip
+        """The same, a page at a time; `before` is called before each is asked for."""
+
     def call(self, service: str, operation: str, /, **parameters: object) -> dict[str, Any]:
         """One call by its Python name (`describe_tasks`), errors translated."""
 

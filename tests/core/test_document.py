@@ -5,13 +5,25 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecrsweep.core.document import Footer, Header, PlanLines, Scope, changing_documents, read_plan
+from ecrsweep.core.decisions import Code
+from ecrsweep.core.document import (
+    Footer,
+    Header,
+    PlanLines,
+    Scope,
+    changing_documents,
+    decision_documents,
+    planned,
+    read_plan,
+)
 from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.plan import RepositoryPlan, plan_repository
 from ecrsweep.core.policy import DAY, Policy
-from ecrsweep.core.times import parse_rfc3339, rfc3339
+from ecrsweep.core.times import parse_rfc3339, rfc3339, rfc3339_each
 from ecrsweep.core.uses import UseIndex
+from tests.core.worlds import NOW as WORLD_NOW
+from tests.core.worlds import World, worlds
 
 NOW = 1_764_000_000.0
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
@@ -55,3 +67,21 @@ def test_times_are_written_as_the_standard_library_writes_them(seconds: float) -
     expected = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
     assert rfc3339(seconds) == expected
     assert abs(parse_rfc3339(expected) - seconds) < 1e-6
+
+
+@given(st.lists(st.none() | st.floats(0, 2**33), max_size=6))
+def test_times_are_written_together_as_they_are_one_by_one(moments: list[float | None]) -> None:
+    assert rfc3339_each(moments) == [None if moment is None else rfc3339(moment) for moment in moments]
+
+
+@given(worlds(), st.booleans())
+def test_rows_say_what_the_decisions_say_one_by_one(world: World, governed: bool) -> None:
+    inventory, index = world.inventory, UseIndex(world.uses)
+    matched = index.match(inventory.repository, inventory.images)
+    plan = plan_repository(inventory, matched, world.policy if governed else None, WORLD_NOW)
+    rows = list(decision_documents(plan))
+    assert rows == [planned(plan.repository, decision) for decision in plan.decisions]
+    assert [row.reasons for row in rows] == [decision.reasons for decision in plan.decisions]
+    assert all(
+        row.reasons and all(reason.detail or reason.code is Code.NOT_GOVERNED for reason in row.reasons) for row in rows
+    )

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ecrsweep.aws.ahead import seat_of_thread
 from ecrsweep.aws.cache import ManifestCache, OwnRead
 from ecrsweep.aws.decoding import image_of
 from ecrsweep.aws.errors import code_of
@@ -86,10 +87,7 @@ class EcrStore:
         `with_layers` also reads what each manifest stores. That comes last, so that it changes no decision.
         """
         repository = Repository(self.registry, name)
-        details = self._place.pages(
-            "ecr", "describe_images", "imageDetails", maxResults=PAGE, **self._named(name), filter=_ANY
-        )
-        images, ours = self._without_own_reads(repository, _images(details))
+        images, ours = self._without_own_reads(repository, self._listed(name))
         reading = _Reading(self._place, self._cache, repository)
         contents = reading.contents([image for image in images.values() if image.needs_reading])
         held = reading.without_gone(_with_kinds(images, contents))
@@ -97,6 +95,17 @@ class EcrStore:
         held = reading.without_gone(held)
         edges = {digest: found.children for digest, found in contents.items() if found.children}
         return Inventory(repository, tuple(held), edges, tuple(reading.gaps), ours + reading.reads, layers)
+
+    def _listed(self, name: str) -> dict[str, Image]:
+        """All images by digest. Where repositories are read ahead, a page is asked for when there is room for it."""
+        seat, found = seat_of_thread(), dict[str, Image]()
+        for details in self._place.page_by_page(
+            "ecr", "describe_images", "imageDetails", lambda: seat.reserve(PAGE),
+            maxResults=PAGE, **self._named(name), filter=_ANY,
+        ):  # fmt: skip
+            found |= _images(details)
+            seat.give_back(PAGE - len(details))
+        return found
 
     def lifecycle_policy(self, name: str) -> str | None:
         """The text of the lifecycle policy in place (GetLifecyclePolicy); None where there is none. Raises `AwsFailure`."""
@@ -453,7 +462,7 @@ def _own_reads(images: Iterable[Image]) -> OwnReads:
 
 def _images(details: Iterable[Image | Mapping[str, Any]]) -> dict[str, Image]:
     """Images by digest, as DescribeImages told them; an entry that comes on two pages counts once."""
-    images = (detail if type(detail) is Image else image_of(detail) for detail in details)
+    images = [detail if type(detail) is Image else image_of(detail) for detail in details]
     return {image.digest: image for image in images}
 
 

@@ -70,7 +70,7 @@ _SLOW: Final = 2.0
 
 _START: Final = 20.0
 """Calls a second to begin with where nobody publishes what is allowed; half of them at once."""
-_SEARCH: Final = 40.0
+_SEARCH: Final = 60.0
 """By so many calls a second does a budget grow every second while nothing was refused."""
 _LOWEST: Final = 0.5
 _NEAR: Final = 0.9

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
+from ecrsweep.aws.renewal import Renewal
 from ecrsweep.aws.turns import Turns
 from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed, WrongAccount
 from ecrsweep.core.journal import run_name
@@ -257,6 +258,7 @@ class AwsSession:
                 except ValueError as error:
                     raise BadInput(f"The endpoint or region cannot be used: {error}") from error
                 Turns(self.pace, client, partial(_granted_as, client), repeats=not self._asked_retries)
+                Renewal(client, self.source_credentials)
                 client.meta.events.register("before-send", self._refuse_when_closed)
                 client.meta.events.register(decoding.EVENT, decoding.decode_page)
                 if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
@@ -333,15 +335,24 @@ class AwsPlace:
         self, service: str, operation: str, key: str, /, *, absent_is_empty: bool = False, **parameters: object
     ) -> Iterator[Any]:
         """The items under `key` of all pages. A page without that key is `Malformed`: silence is not "none"."""
+        found = self.page_by_page(service, operation, key, lambda: None, absent_is_empty=absent_is_empty, **parameters)
+        return (item for page in found for item in page)
+
+    def page_by_page(
+        self, service: str, operation: str, key: str, before: Callable[[], object], /, *,
+        absent_is_empty: bool = False, **parameters: object,
+    ) -> Iterator[Sequence[Any]]:  # fmt: skip
+        """The same, a page at a time; `before` is called before each is asked for."""
         client = self.client(service)
         action = action_of(client, operation)
         asks, tells = _tokens(client, operation)
         seen: set[str] = set()
         while True:
+            before()
             page = self.call(service, operation, **parameters)
             if key not in page and not absent_is_empty:
                 raise Malformed(f"{action} in {self.region} answered a page without {key}", action=action)
-            yield from page.get(key) or ()
+            yield page.get(key) or ()
             token = page.get(tells)
             if not token:
                 return

@@ -120,6 +120,7 @@ def pass_through(run: PlanRun, reports: Sequence[PlanReport], voice: Voice) -> N
         voice.say(f"{plan.repository.registry.region} {plan.repository.name}: {counted(len(plan.decisions), 'image')}")
         for report in reports:
             report.add(plan)
+        del plan  # or it would be there until the next one is decided
 
 
 def end(run: PlanRun, reports: Sequence[PlanReport]) -> Footer:

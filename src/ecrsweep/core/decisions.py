@@ -4,12 +4,15 @@ The set of codes is closed within a version of the plan format; a test holds tha
 explanation here and its line in the documentation.
 """
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from ecrsweep.core.images import Image
+from ecrsweep.core.times import rfc3339_each
 
 
 class Action(StrEnum):
@@ -95,16 +98,52 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     detail: str = ""
 
 
+class Heads(msgspec.Struct, frozen=True):
+    """What there is to say of the heads of a repository's artifacts: their ranks by digest, by what, and who lost its subject.
+
+    Most of what goes is such a head, and most of these words are never read: they are made when somebody asks.
+    """
+
+    ranks: Mapping[str, int]
+    by: str
+    orphans: AbstractSet[str]
+
+    def not_kept(self, image: Image, pushed: str | None, pulled: str | None) -> Reason:
+        """Why one goes that nothing keeps; its times of push and pull are given as they are written."""
+        when = "push time unknown" if pushed is None else f"pushed {pushed}"
+        last = "never pulled" if pulled is None else f"last pulled {pulled}"
+        return Reason(Code.NOT_KEPT, f"{self._standing(image.digest)}, {when}, {last}")
+
+    def _standing(self, digest: str) -> str:
+        rank = self.ranks.get(digest)
+        if rank is not None:
+            return f"{rank} of {len(self.ranks)} tagged artifacts by {self.by}"
+        return "its subject is gone" if digest in self.orphans else "untagged"
+
+
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """What shall happen to one image, and every reason for it. There is always at least one.
 
-    `untag` are the tags that go where the action is to untag: never the last one, which would take the image along.
+    `said` are the reasons; where `heads` is there, the image goes as one of these, and that is the reason. `untag` are the tags
+    that go where the action is to untag: never the last one, which would take the image along.
     """
 
     image: Image
     action: Action
-    reasons: tuple[Reason, ...]
+    said: tuple[Reason, ...]
     untag: tuple[str, ...] = ()
+    heads: Heads | None = None
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Every reason, in order."""
+        if self.heads is None:
+            return self.said
+        return self.reasons_with(*rfc3339_each((self.image.pushed_at, self.image.pulled_at)))
+
+    def reasons_with(self, pushed: str | None, pulled: str | None) -> tuple[Reason, ...]:
+        """The same, for who has written its times of push and pull already."""
+        return self.said if self.heads is None else (self.heads.not_kept(self.image, pushed, pulled),)
 
     @property
     def stays(self) -> bool:

@@ -28,27 +28,31 @@ class Departure(msgspec.Struct, frozen=True):
 def depart(graph: Graph, left: Sequence[str], policy: Policy, now: float) -> Departure:
     """How the images in `left` depart, which nothing keeps: those that are in neither part of the answer go."""
     images = graph.images
+    active = Status.ACTIVE  # looked up once: this is asked of every image
+    idle = [digest for digest in left if images[digest].status != active]
     settled = {
         digest: archived_reason(images[digest], policy)
-        for digest in left
+        for digest in idle
         if _stays_archived(images[digest], policy, now)
     }
-    active = [digest for digest in left if images[digest].status == Status.ACTIVE]
-    match policy.otherwise:
-        case Otherwise.DELETE:
-            return Departure(settled, {})
-        case Otherwise.KEEP:
-            return Departure(settled | dict.fromkeys(active, Reason(Code.KEPT_BY_POLICY, policy.name)), {})
-        case Otherwise.ARCHIVE | Otherwise.TRIAL:
-            whole = _artifacts_of([*active, *settled], graph, frozenset(left))
-            idle = (digest for digest in left if digest in whole and images[digest].status != Status.ACTIVE)
-            return Departure({}, {digest: archived_reason(images[digest], policy) for digest in idle})
+    if policy.otherwise is Otherwise.DELETE:
+        return Departure(settled, {})
+    going = [digest for digest in left if images[digest].status == active]
+    if policy.otherwise is Otherwise.KEEP:
+        return Departure(settled | dict.fromkeys(going, Reason(Code.KEPT_BY_POLICY, policy.name)), {})
+    whole = _artifacts_of([*going, *settled], graph, frozenset(left))
+    return Departure({}, {digest: archived_reason(images[digest], policy) for digest in idle if digest in whole})
+
+
+def usual_action(policy: Policy) -> Action:
+    """What is done with an active image that goes."""
+    archives = policy.otherwise is Otherwise.ARCHIVE or policy.otherwise is Otherwise.TRIAL
+    return Action.ARCHIVE if archives else Action.DELETE
 
 
 def action_for(image: Image, policy: Policy) -> Action:
     """What is done with an image that goes: what is in the archive already can only be deleted."""
-    archives = policy.otherwise is Otherwise.ARCHIVE or policy.otherwise is Otherwise.TRIAL
-    return Action.ARCHIVE if archives and image.status == Status.ACTIVE else Action.DELETE
+    return usual_action(policy) if image.status == Status.ACTIVE else Action.DELETE
 
 
 def time_is_over(image: Image, policy: Policy) -> list[Reason]:

@@ -21,11 +21,11 @@ from ecrsweep.core.plan import Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import DURATIONS, Limits, Policy, format_duration, parse_duration
 from ecrsweep.core.prices import Prices
 from ecrsweep.core.savings import Figures, Savings, Sizes, monthly_savings
-from ecrsweep.core.times import parse_rfc3339, rfc3339
+from ecrsweep.core.times import parse_rfc3339, rfc3339, rfc3339_each
 from ecrsweep.core.uses import Coverage, Use
 
 PLAN_FORMAT: Final = "ecrsweep.plan/1"
-_LINES_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 1000
 _FEW: Final = 3
 """So many accounts are named one by one."""
 
@@ -198,28 +198,43 @@ class SavedPlan(msgspec.Struct, frozen=True):
 
 def planned(repository: Repository, decision: Decision) -> PlannedImage:
     """A decision as it stands in a document."""
-    image = decision.image
-    return PlannedImage(
-        account=repository.registry.account,
-        region=repository.registry.region,
-        repository=repository.name,
-        digest=image.digest,
-        tags=tuple(sorted(image.tags)) if len(image.tags) > 1 else image.tags,
-        kind=image.kind,
-        media_type=image.media_type,
-        pushed_at=None if image.pushed_at is None else rfc3339(image.pushed_at),
-        pulled_at=None if image.pulled_at is None else rfc3339(image.pulled_at),
-        size_bytes=image.size_bytes,
-        action=decision.action,
-        reasons=decision.reasons,
-        untag=decision.untag,
-        state=image.status,
-    )
+    return _rows(repository, (decision,))[0]
+
+
+def _rows(repository: Repository, decisions: Sequence[Decision]) -> list[PlannedImage]:
+    """Decisions as they stand in a document. Each time is written once, and stands in the words of reasons too."""
+    account, region, name = repository.registry.account, repository.registry.region, repository.name
+    pushed = rfc3339_each([decision.image.pushed_at for decision in decisions])
+    pulled = rfc3339_each([decision.image.pulled_at for decision in decisions])
+    return [
+        PlannedImage(
+            account,
+            region,
+            name,
+            (image := decision.image).digest,
+            tuple(sorted(image.tags)) if len(image.tags) > 1 else image.tags,
+            image.kind,
+            image.media_type,
+            pushed_at,
+            pulled_at,
+            image.size_bytes,
+            decision.action,
+            decision.reasons_with(pushed_at, pulled_at),
+            decision.untag,
+            image.status,
+        )
+        for decision, pushed_at, pulled_at in zip(decisions, pushed, pulled, strict=True)
+    ]
+
+
+def _in_parts(decisions: Sequence[Decision]) -> Iterator[Sequence[Decision]]:
+    """A thousand at a time: the rows of a large repository are never there all at once."""
+    return (decisions[start : start + _AT_ONCE] for start in range(0, len(decisions), _AT_ONCE))
 
 
 def decision_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
     """All decisions of a repository, as they stand in a document."""
-    return (planned(plan.repository, decision) for decision in plan.decisions)
+    return (row for some in _in_parts(plan.decisions) for row in _rows(plan.repository, some))
 
 
 def changing_documents(plan: RepositoryPlan) -> Iterator[PlannedImage]:
@@ -311,10 +326,9 @@ class PlanLines:
         return self._counted([header.document()])
 
     def add(self, plan: RepositoryPlan) -> Iterator[bytes]:
-        """A line a decision, a thousand at a time: the rows of a large repository are never there all at once."""
-        for start in range(0, len(plan.decisions), _LINES_AT_ONCE):
-            some = plan.decisions[start : start + _LINES_AT_ONCE]
-            yield self._counted([planned(plan.repository, decision) for decision in some])
+        """A line a decision, a thousand at a time."""
+        for some in _in_parts(plan.decisions):
+            yield self._counted(_rows(plan.repository, some))
 
     def end(self, footer: Footer) -> bytes:
         """The footer, with the number of all lines and the digest of all content."""

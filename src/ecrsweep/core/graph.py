@@ -87,7 +87,8 @@ def build_graph(images: Iterable[Image], edges: Mapping[str, Sequence[str]]) -> 
     orphans = frozenset(
         image.digest for image in speaking if _is_referrer(image) and not any(s in held for s in image.subjects)
     )
-    roots = tuple(digest for digest in held if digest not in parents and digest not in attached)
+    below = parents.keys() | attached
+    roots = tuple(digest for digest in held if digest not in below) if below else tuple(held)
     return Graph(held, children, dict(parents), referrers, subjects, attached, orphans, roots)
 
 

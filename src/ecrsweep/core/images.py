@@ -4,6 +4,7 @@ Rests on DescribeImages and BatchGetImage. Knows nothing of uses, policies or de
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -24,8 +25,6 @@ IMAGE_TYPES: Final = frozenset(
     }
 )
 
-_KNOWN_TYPES: Final = INDEX_TYPES | IMAGE_TYPES
-
 # The tag under which tools older than the `subject` field file a signature, SBOM or attestation.
 _REFERRER_TAG: Final = re.compile(r"sha256-([0-9a-f]{64})(?![0-9a-f])")
 _LIKE_A_REFERRER: Final = "sha256-"
@@ -38,6 +37,13 @@ class Kind(StrEnum):
     INDEX = "index"
     REFERRER = "referrer"
     UNKNOWN = "unknown"
+
+
+_KINDS: Final[Mapping[str | None, Kind]] = {
+    **dict.fromkeys(INDEX_TYPES, Kind.INDEX),
+    **dict.fromkeys(IMAGE_TYPES, Kind.IMAGE),
+}
+"""Of the media types that are understood here."""
 
 
 class Status(StrEnum):
@@ -88,16 +94,17 @@ class Image(msgspec.Struct, frozen=True, gc=False, rename=_AS_ECR_SAYS):
     @property
     def kind(self) -> Kind:
         """Unknown media types stay unknown whatever subject they name: we don't know what they mean."""
-        if not self.is_known:
+        kind = _KINDS.get(self.media_type)
+        if kind is None:
             return Kind.UNKNOWN
         if self.may_refer and (self.subject is not None or self.refers_by_tag_alone):
             return Kind.REFERRER
-        return Kind.INDEX if self.media_type in INDEX_TYPES else Kind.IMAGE
+        return kind
 
     @property
     def is_known(self) -> bool:
         """True where its media type is one that is understood here."""
-        return self.media_type in _KNOWN_TYPES
+        return self.media_type in _KINDS
 
     @property
     def needs_reading(self) -> bool:

@@ -4,6 +4,7 @@ Gates turn what would go into what is held: a source or manifest that could not 
 than its owner expects, a world that changed since. They never touch what is kept.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -80,9 +81,10 @@ class RepositoryPlan(msgspec.Struct, frozen=True):
     @property
     def missed(self) -> Iterator[Missed]:
         """The images that something uses and nobody can pull."""
+        active = Status.ACTIVE  # looked up once: this is asked of every image
         for decision in self.decisions:
             image = decision.image
-            if image.status != Status.ACTIVE:
+            if image.status != active:
                 users = tuple(reason.detail for reason in decision.reasons if reason.code is Code.IN_USE)
                 if users:
                     yield Missed(self.repository, image.digest, image.tags, str(image.status), users)
@@ -90,12 +92,13 @@ class RepositoryPlan(msgspec.Struct, frozen=True):
     @property
     def summary(self) -> Summary:
         """Counts of these decisions."""
-        counts = dict.fromkeys(Action, 0)
-        sizes = dict.fromkeys(GOING, 0)
-        for decision in self.decisions:
-            counts[decision.action] += 1
-            if decision.action in GOING:
-                sizes[decision.action] += decision.image.size_bytes
+        counts = Counter([decision.action for decision in self.decisions])
+        sizes = {
+            action: sum([decision.image.size_bytes for decision in self.decisions if decision.action is action])
+            if counts[action]
+            else 0
+            for action in GOING
+        }
         return Summary(
             repositories=1,
             images=len(self.decisions),
@@ -187,9 +190,9 @@ def _gap(census: Sequence[Coverage], inventory: Sequence[Gap]) -> Reason | None:
 
 
 def _repository_limit(decisions: Sequence[Decision], limits: Limits) -> Reason | None:
-    going = sum(decision.action in GOING for decision in decisions)
     if limits.max_fraction is None or len(decisions) <= limits.fraction_from:
         return None
+    going = len([None for decision in decisions if decision.action in GOING])
     if going <= limits.max_fraction * len(decisions):
         return None
     return Reason(

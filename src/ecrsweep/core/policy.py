@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.errors import BadInput
+from ecrsweep.core.images import Image
 
 DAY: Final = 86_400.0
 HOUR: Final = 3_600.0
@@ -20,6 +21,7 @@ LONGEST_DURATION: Final = 36_500 * DAY
 UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": 60.0, "s": 1.0}
 """The units of durations, in seconds."""
 
+_WILD: Final = re.compile(r"[*?[]")
 _DURATION: Final = re.compile(r"([0-9]+)([smhdw])")
 DURATIONS: Final = (
     "pushed_within", "pulled_within", "used_within", "untagged_for", "grace", "trial_for", "delete_after_archived",
@@ -130,6 +132,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return pattern
         return None
 
+    def protected(self, images: Iterable[Image]) -> set[str]:
+        """The digests of those that carry a tag which a pattern protects."""
+        finders = [found for _, found in _finders(self.protected_tags, self.protected_tag_regexes)]
+        return {image.digest for image in images for tag in image.tags for found in finders if found(tag)}
+
     @property
     def horizon(self) -> float:
         """Seconds after which time alone speaks for nothing any more."""
@@ -192,9 +199,9 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _finders(globs: tuple[str, ...], regexes: tuple[str, ...]) -> tuple[tuple[str, Callable[[str], object]], ...]:
-    """Patterns with what finds them in a tag."""
+    """Patterns with what finds them in a tag. A glob without a wildcard is a tag itself."""
     return (
-        *((pattern, _glob(pattern).match) for pattern in globs),
+        *((pattern, _glob(pattern).match if _WILD.search(pattern) else pattern.__eq__) for pattern in globs),
         *((pattern, _regex(pattern).search) for pattern in regexes),
     )
 

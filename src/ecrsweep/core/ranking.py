@@ -7,6 +7,7 @@ digest counts as newer.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import count
 
 import msgspec
 
@@ -48,7 +49,8 @@ def newest_first(image: Image) -> tuple[float, str]:
 
 def stand(graph: Graph, tagged: AbstractSet[str], policy: Policy | None) -> Standing:
     """Where the artifacts with these roots stand, in a graph that has the newest image first. Linear but for sorting."""
-    roots = [digest for digest, head in graph.images.items() if digest in tagged and head.status != Status.ARCHIVED]
+    archived = Status.ARCHIVED  # looked up once: this is asked of every image
+    roots = [digest for digest, head in graph.images.items() if digest in tagged and head.status != archived]
     standing = Standing({}, defaultdict(list), set())
     if policy is not None:
         tags = _tags_of(graph, roots) if policy.newest_per or policy.order is Order.SEMVER else {}
@@ -57,7 +59,7 @@ def stand(graph: Graph, tagged: AbstractSet[str], policy: Policy | None) -> Stan
             standing.places[digest].append(Place(rank, policy.newest))
         for group in policy.newest_per:
             _stand_in_groups(policy, group, roots, tags, standing)
-    standing.ranking.update((digest, rank) for rank, digest in enumerate(roots, start=1))
+    standing.ranking.update(zip(roots, count(1), strict=False))
     return standing
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ecrsweep.core.decisions import Action, Code, Decision, Reason, in_order
-from ecrsweep.core.departure import action_for, archived_reason, depart, time_is_over
+from ecrsweep.core.decisions import Action, Code, Decision, Heads, Reason, in_order
+from ecrsweep.core.departure import action_for, archived_reason, depart, time_is_over, usual_action
 from ecrsweep.core.graph import Graph, build_graph, reached
 from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.policy import Order, Policy, format_duration
@@ -80,13 +80,23 @@ def decide(inventory: Inventory, evidence: Evidence, policy: Policy | None, now:
     _flow_down(graph, own)
     for digest, reason in waiting.items():
         own[digest].append(reason)
-    named = evidence.named | context.standing.speaking
+    named, whole = evidence.named | context.standing.speaking, evidence.whole is not None
+    below, active = graph.parents.keys() | graph.attached, Status.ACTIVE
+    goes = None if policy is None else usual_action(policy)
+    heads = _heads(graph, context, policy)
     return [
-        _staying(image, own[image.digest], policy, named, now, whole=evidence.whole is not None)
+        _staying(image, own[image.digest], policy, named, now, whole=whole)
         if image.digest in own
-        else _going(graph, context, policy, image, own)
+        else Decision(image, goes, (), (), heads)
+        if goes is not None and image.status == active and image.digest not in below
+        else _going(graph, heads, policy, image, own)
         for image in images
     ]
+
+
+def _heads(graph: Graph, context: _Context, policy: Policy | None) -> Heads:
+    by = "version" if policy is not None and policy.order is Order.SEMVER else "push time"
+    return Heads(context.standing.ranking, by, graph.orphans)
 
 
 def _staying(
@@ -99,24 +109,22 @@ def _staying(
     return Decision(image, Action.UNTAG if tags else Action.KEEP, in_order(reasons), tags)
 
 
-def _going(graph: Graph, context: _Context, policy: Policy | None, image: Image, own: _Reasons) -> Decision:
+def _going(graph: Graph, heads: Heads, policy: Policy | None, image: Image, own: _Reasons) -> Decision:
     """What nothing keeps. Where nobody governs, everything is kept, so there is a policy."""
     assert policy is not None  # noqa: S101 - said above
-    return Decision(image, action_for(image, policy), in_order(_departing(graph, context, policy, image, own)))
+    found = _departing(graph, policy, image, own)
+    return Decision(image, action_for(image, policy), in_order(found), (), None if found else heads)
 
 
 def _context(graph: Graph, policy: Policy | None) -> _Context:
-    speaking = (
-        image.digest
-        for image in graph.images.values()
-        if image.tags and image.digest not in graph.attached and image.digest not in graph.orphans
-    )
+    silent = graph.attached | graph.orphans
+    speaking = [image.digest for image in graph.images.values() if image.tags and image.digest not in silent]
     roots = set(graph.roots)
     tagged = reached(speaking, graph.parents) & roots
     return _Context(
         in_tagged=reached(tagged, graph.children),
         in_untagged=reached(roots - tagged, graph.children),
-        circular=graph.images.keys() - reached(roots, *graph.down),
+        circular=graph.images.keys() - reached(roots, *graph.down) if len(roots) < len(graph.images) else set(),
         standing=stand(graph, tagged, policy),
         horizon=0.0 if policy is None else policy.horizon + _SLACK,
     )
@@ -130,45 +138,51 @@ def _own_reasons(graph: Graph, context: _Context, evidence: Evidence, policy: Po
             own[digest].append(reason)
     for digest, held in evidence.held.items():
         own[digest] += held
-    for digest, image in graph.images.items():
-        found = [] if evidence.whole is None else [evidence.whole]
-        if policy is None:
-            found.append(Reason(Code.NOT_GOVERNED))
-        else:
-            found += _by_policy(graph, context, image, policy, now)
-        if found:
-            own[digest] += dict.fromkeys(found)
+    of_all = [] if evidence.whole is None else [evidence.whole]
+    of_all += [Reason(Code.NOT_GOVERNED)] if policy is None else []
+    for digest in graph.images if of_all else ():
+        own[digest] += dict.fromkeys(of_all)
+    if policy is not None:
+        for image in _worth_asking(graph, context, policy, now):
+            found = [reason for reason in _by_policy(graph, context, image, policy, now) if reason not in of_all]
+            if found:
+                own[image.digest] += dict.fromkeys(found)
     return own
+
+
+def _worth_asking(graph: Graph, context: _Context, policy: Policy, now: float) -> list[Image]:
+    """The images for which a criterion of the policy may hold. Of most it is plain at a glance that none does."""
+    images, moment = graph.images.values(), now - context.horizon
+    speaking = policy.protected(images).union(context.standing.places, context.circular)
+    return [
+        image
+        for image in images
+        if image.digest in speaking
+        or image.pushed_at is None
+        or image.pushed_at >= moment
+        or (image.pulled_at is not None and image.pulled_at >= moment)
+        or (image.activated_at is not None and image.activated_at >= moment)
+        or not image.is_known
+    ]
 
 
 def _by_policy(graph: Graph, context: _Context, image: Image, policy: Policy, now: float) -> list[Reason]:
     """The criteria of the policy that hold for an image."""
-    found = []
+    found: list[Reason] = []
     for tag in image.tags:
         pattern = policy.protecting(tag)
         if pattern is not None:
             found.append(Reason(Code.PROTECTED_TAG, f"{tag} (matches {pattern})" if tag != pattern else tag))
     if not image.is_known:
         found.append(Reason(Code.UNKNOWN_ARTIFACT, image.media_type or "no media type"))
-    if not _is_long_ago(image, now - context.horizon):
-        found += _by_grace(image, policy, now)
-        if image.digest not in graph.attached:
-            found += _by_last_use(image, policy, now, context)
+    found += _by_grace(image, policy, now)
+    if image.digest not in graph.attached:
+        found += _by_last_use(image, policy, now, context)
     for place in context.standing.places.get(image.digest, ()):
         found.append(Reason(Code.NEWEST, place.described))
     if image.digest in context.circular:
         found.append(Reason(Code.UNKNOWN_ARTIFACT, "its manifests contain each other"))
     return found
-
-
-def _is_long_ago(image: Image, moment: float) -> bool:
-    """Whether all that is known to have happened to an image happened before that moment."""
-    return (
-        image.pushed_at is not None
-        and image.pushed_at < moment
-        and (image.pulled_at is None or image.pulled_at < moment)
-        and (image.activated_at is None or image.activated_at < moment)
-    )
 
 
 def _by_grace(image: Image, policy: Policy, now: float) -> Iterator[Reason]:
@@ -235,29 +249,16 @@ def _flow_down(graph: Graph, own: _Reasons) -> None:
             own[referrer].append(Reason(Code.REFERRER_OF_KEPT, digest))
 
 
-def _departing(graph: Graph, context: _Context, policy: Policy, image: Image, own: _Reasons) -> list[Reason]:
-    """Why an image goes that nothing keeps: as the head of its artifact, or with what it belongs to."""
+def _departing(graph: Graph, policy: Policy, image: Image, own: _Reasons) -> list[Reason]:
+    """Why an image goes that nothing keeps, with what it belongs to or after its time in the archive; nothing of a mere head."""
     parents = graph.parents_of(image.digest)
     subjects = graph.subjects_of(image.digest) if image.digest in graph.attached else ()
     over = time_is_over(image, policy)
     if not (parents or subjects):
-        return over or [_not_kept(graph, context, policy, image)]
+        return over
     found = [Reason(Code.CHILD_OF_DELETED, parent) for parent in parents if parent not in own]
     found += (Reason(Code.REFERRER_OF_DELETED, subject) for subject in subjects if subject not in own)
     found += over
     if any(upper in own for upper in (*parents, *subjects)):
         found.append(Reason(Code.NOT_KEPT, "what it belongs to is in the archive already"))
     return found
-
-
-def _not_kept(graph: Graph, context: _Context, policy: Policy, image: Image) -> Reason:
-    pulled = "never pulled" if image.pulled_at is None else f"last pulled {rfc3339(image.pulled_at)}"
-    return Reason(Code.NOT_KEPT, f"{_standing(graph, context, policy, image)}, {_pushed(image)}, {pulled}")
-
-
-def _standing(graph: Graph, context: _Context, policy: Policy, image: Image) -> str:
-    ranking = context.standing.ranking
-    if image.digest in ranking:
-        by = "push time" if policy.order is Order.PUSHED else "version"
-        return f"{ranking[image.digest]} of {len(ranking)} tagged artifacts by {by}"
-    return "its subject is gone" if image.digest in graph.orphans else "untagged"

@@ -213,13 +213,13 @@ class UseIndex:
         self._by_ending: dict[Repository, list[_Name]] = defaultdict(list)
         self._under_alias: dict[str, list[Use]] = defaultdict(list)
         self._anywhere: dict[str, list[Use]] = defaultdict(list)
-        self._in_region: dict[tuple[str, str], list[Use]] = defaultdict(list)
+        self._in_region: dict[str, dict[str, list[Use]]] = defaultdict(lambda: defaultdict(list))
         self.unreadable: list[Use] = []
         self.foreign = 0
         grouped: dict[tuple[str, str | None], list[Use]] = defaultdict(list)
         for use in uses:
             if use.anywhere and use.digest:
-                self._in_region[use.region, use.digest].append(use)
+                self._in_region[use.region][use.digest].append(use)
             if use.image or not use.anywhere:
                 grouped[use.image, use.digest].append(use)
         for (text, observed), group in grouped.items():
@@ -262,11 +262,14 @@ class UseIndex:
 
     def match(self, repository: Repository, images: Iterable[Image]) -> Matched:
         """The uses that mean images of this repository. Linear in images plus names that name the repository."""
+        names, of_region = self._names_of(repository), self._in_region.get(repository.registry.region, {})
+        if not (names or self._anywhere or self._under_alias or of_region):
+            return Matched({}, [])
         held = {image.digest: image for image in images}
         tags = {tag: image for image in held.values() for tag in image.tags}
         matched = Matched(defaultdict(list), [])
         moved: list[Use] = []
-        for name in self._names_of(repository):
+        for name in names:
             _match_name(name, held, tags, matched)
             if name.tag:
                 matched.named.add(name.tag)
@@ -277,10 +280,8 @@ class UseIndex:
             known = {match.use for match in matched.found.get(digest, ())}
             others = (use for use in self._under_alias[digest] if use not in known)
             matched.found[digest] += [_possible(use, "its alias may have other names") for use in others]
-        region = repository.registry.region
-        for digest in held:
-            for use in self._in_region.get((region, digest), ()):
-                matched.found[digest].append(Match(use, "by digest, whatever its name"))
+        for digest in of_region.keys() & held.keys():
+            matched.found[digest] += [Match(use, "by digest, whatever its name") for use in of_region[digest]]
         if moved:
             _protect_earlier(moved, held.values(), matched)
         return Matched(dict(matched.found), matched.unresolved, matched.named)
