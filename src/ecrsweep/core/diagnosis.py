@@ -16,7 +16,7 @@ from ecrsweep.core.uses import Coverage, CoverageStatus
 DOCTOR_FORMAT: Final = "ecrsweep.doctor/1"
 CLOSED: Final = "region closed by a service control policy"
 NOT_OFFERED: Final = "not offered in this region"
-EVERYWHERE: Final = "all"
+_EVERYWHERE: Final = "all"
 """The region of what is asked once for an account."""
 _OF_NO_SOURCE: Final = frozenset({"ecr", "regions", CONSUMERS_SOURCE})
 """Words of coverage that are not sources: registries, the list of regions and who else may pull have places of their own."""
@@ -38,9 +38,10 @@ class State(StrEnum):
 
 
 class Access(StrEnum):
-    """How the way to an account ended."""
+    """How the way to an account ended. Of the caller's own nothing may be asked but to let it into the others."""
 
     ASKED = "asked"
+    CALLER = "caller only"
     CLOSED = "suspended or closed"
     REFUSED = "role missing or not trusting"
     NOT_ALLOWED = "not allowed to assume the role"
@@ -83,6 +84,11 @@ class Way(msgspec.Struct, frozen=True):
     arn: str = ""
     principal: str = ""
     remedies: tuple[Remedy, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether we are let in."""
+        return self.access in {Access.ASKED, Access.CALLER}
 
 
 class Regions(msgspec.Struct, frozen=True):
@@ -159,7 +165,7 @@ class Account(msgspec.Struct, frozen=True):
         """The regions where somebody answered."""
         answers = {State.WORKS, State.DENIED, State.FAILED, State.DROPPED}
         asked = {entry.region for entry in self.coverage if state_of(entry) in answers}
-        return sorted(asked & set(self.regions.enabled) if self.regions.enabled else asked - {EVERYWHERE})
+        return sorted(asked & set(self.regions.enabled) if self.regions.enabled else asked - {_EVERYWHERE})
 
     def document(self) -> dict[str, Any]:
         """JSON-able: everything but what stands in the lists of registries and pull times."""

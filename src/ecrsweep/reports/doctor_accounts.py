@@ -3,6 +3,7 @@
 Two hundred accounts in seventeen regions have the same few troubles, so that what is alike is told once, with where it is.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -57,7 +58,7 @@ def show_accounts(out: Console, found: Diagnosis, *, verbose: bool = False) -> N
     out.print()
     if verbose:
         _show_each(out, found.accounts)
-    few = len(found.accounts) if verbose else _FEW
+    few = sys.maxsize if verbose else _FEW
     for line in _lines(found, few):
         out.print(Text("\n".join(map(printable, line.splitlines())), style=_BAD if line.startswith(_GRAVE) else ""))
     out.print(Text(verdict(found), style="bold"))
@@ -79,16 +80,15 @@ def _table(accounts: Iterable[Account]) -> Table:
     for column in table.columns[2:]:
         column.justify = "right"
     if names:
-        table.add_column("NAME", no_wrap=True)
+        table.add_column("NAME", overflow="fold")  # the one that gives way where a terminal is narrow
     for account in accounts:
         table.add_row(*_row(account), *([printable(account.name)] if names else []))
     return table
 
 
 def _row(account: Account) -> Iterator[str | Text]:
-    asked = account.way.access is Access.ASKED
     yield account.account
-    yield Text(account.way.access.value, style="green" if asked else _BAD)
+    yield Text(account.way.access.value, style="green" if account.way.is_open else _BAD)
     reads = [registry for registry in account.registries if registry.repositories is not None]
     yield _of(len(reads), len(account.registries))
     yield _of(len(account.asked_regions), len(account.regions.enabled))
@@ -110,7 +110,7 @@ def _of(some: int, all_of_them: int) -> str:
 def _show_each(out: Console, accounts: Iterable[Account]) -> None:
     """Every place of every account that lets us in."""
     for account in accounts:
-        if account.way.access is not Access.ASKED:
+        if not account.way.is_open or not account.coverage:
             continue
         out.print(Text(printable(f"Account {account.account} as {account.way.arn}"), style="bold"))
         if account.regions.disabled:
@@ -135,18 +135,12 @@ def _lines(found: Diagnosis, few: int) -> Iterator[str]:
 
 def _way_lines(accounts: Iterable[Account], few: int) -> Iterator[str]:
     """The accounts that nobody lets us into; those that the same would mend together."""
-    shut = [account for account in accounts if account.way.access is not Access.ASKED]
-    for (access, remedies), alike in grouped(shut, lambda account: (account.way.access, _mends(account))).items():
+    shut = [account for account in accounts if not account.way.is_open]
+    for (access, remedies), alike in grouped(shut, lambda account: (account.way.access, account.way.remedies)).items():
         yield f"Not asked: {access.value}: {_accounts_of(alike, few)}"
-        yield from (f"    {account.way.error}" for account in alike[:few])
-        yield from _more(len(alike) - few)
+        yield from _first([account.way.error or "" for account in alike], few)
         for remedy in remedies:
             yield from _remedy_lines(remedy)
-
-
-def _mends(account: Account) -> tuple[Remedy, ...]:
-    """What would mend the way to an account, where that is a command for several."""
-    return account.way.remedies if account.way.access is not Access.CLOSED else account.way.remedies[:1]
 
 
 def _remedy_lines(remedy: Remedy) -> Iterator[str]:
@@ -172,12 +166,10 @@ def _region_lines(accounts: Sequence[Account], few: int) -> Iterator[str]:
 
 def _gap_lines(accounts: Iterable[Account], few: int) -> Iterator[str]:
     """What holds a run in accounts that let us in, told once where it is alike."""
-    gaps = [entry for account in accounts if account.way.access is Access.ASKED for entry in account.gaps]
+    gaps = [entry for account in accounts if account.way.is_open for entry in account.gaps]
     for (source, words), alike in grouped(gaps, lambda entry: (entry.source, how_it_ended(entry))).items():
-        places = [f"{entry.account}/{entry.region}" for entry in alike]
-        yield f"GAP: {source}: {words}: {named(places, few)}"
-        yield from (f"    {entry.drop or entry.error}" for entry in alike[:few])
-        yield from _more(len(alike) - few)
+        yield f"GAP: {source}: {words}: {_places(alike, few)}"
+        yield from _first([entry.drop or entry.error or "" for entry in alike], few)
 
 
 def _permission_lines(accounts: Iterable[Account], few: int) -> Iterator[str]:
@@ -192,8 +184,7 @@ def _note_lines(found: Diagnosis, few: int) -> Iterator[str]:
         (entry, note) for entry in found.coverage if entry.source != CONSUMERS_SOURCE for note in entry.notes
     ]  # fmt: skip
     for (source, note), alike in grouped(notes, lambda told: (told[0].source, told[1])).items():
-        places = [f"{entry.account}/{entry.region}" for entry, _ in alike]
-        yield f"Note: {source}@{named(places, few)}: {note}"
+        yield f"Note: {source}: {_places([entry for entry, _ in alike], few)}: {note}"
     for refused, accounts in grouped(found.accounts, _refused).items():
         if refused:
             yield f"IAM would refuse, by its own simulation: {', '.join(refused)}: {_accounts_of(accounts, few)}"
@@ -220,7 +211,7 @@ def _deleting(account: Account) -> str:
 def _pull_time_lines(exclusions: Iterable[Exclusion], few: int) -> Iterator[str]:
     """Our own reads move pull times, unless the role is registered in each registry: a hint, never a gap."""
     for registered, alike in grouped(exclusions, lambda entry: entry.registered).items():
-        places = named([f"{entry.account}/{entry.region}" for entry in alike], few)
+        places = _places(alike, few)
         if registered:
             yield f"Pull times: reads of the role do not move them: {places}"
         elif registered is None:
@@ -229,7 +220,8 @@ def _pull_time_lines(exclusions: Iterable[Exclusion], few: int) -> Iterator[str]
             yield f"Pull times: reading an index moves its pull time: {places}"
             yield "    To change that, with credentials of each account (many at once: docs/organization.md):"
             yield from (f"        {registering(entry)}" for entry in alike[:few])
-            yield from _more(len(alike) - few)
+            if len(alike) > few:
+                yield f"    ... and {len(alike) - few:,} more (--verbose)"
 
 
 def _accounts_of(accounts: Sequence[Account], few: int) -> str:
@@ -237,6 +229,20 @@ def _accounts_of(accounts: Sequence[Account], few: int) -> str:
     return f"{word} {named([account.account for account in accounts], few)}"
 
 
-def _more(number: int) -> Iterator[str]:
-    if number > 0:
-        yield f"    ... and {number:,} more (--verbose)"
+def _places(entries: Iterable[Coverage | Exclusion], few: int) -> str:
+    """Regions by account; only how many where they are more than few."""
+    found = grouped(entries, lambda entry: entry.account)
+    return named([f"{account}/{_regions_of(alike, few)}" for account, alike in found.items()], few)
+
+
+def _regions_of(entries: Sequence[Coverage | Exclusion], few: int) -> str:
+    regions = sorted({entry.region for entry in entries})
+    return "+".join(regions) if len(regions) <= few else f"{len(regions)} regions"
+
+
+def _first(errors: Sequence[str], few: int) -> Iterator[str]:
+    """What AWS said: once where many are alike, each where all is to be shown."""
+    shown = errors if few >= len(errors) else errors[:1]
+    yield from (f"    {error}" for error in shown)
+    if len(shown) < len(errors):
+        yield f"    ... and {len(errors) - len(shown):,} like that (--verbose)"

@@ -115,13 +115,13 @@ def _with_home(members: Sequence[Member], identity: Identity, ways: dict[str, Wa
     """The accounts to tell of: that of the credentials too, where none of its own images or workloads are asked for."""
     if identity.account in ways:
         return members
-    ways[identity.account] = Way(IN_HAND, Access.ASKED, arn=identity.arn, principal=identity.principal)
+    ways[identity.account] = Way(IN_HAND, Access.CALLER, arn=identity.arn, principal=identity.principal)
     return sorted((*members, Member(identity.account, asked=False)), key=lambda member: member.account)
 
 
 def _asked(world: AwsWorld, request: Request, asked: Asked, way: Way) -> _Found:
     """What a registry lets us read: its list, and of the first repository in scope the images and a manifest."""
-    if way.access is not Access.ASKED:
+    if not way.is_open:
         checks = (Check(_LISTING, _SHUT.get(way.access, State.DENIED), way.error), *map(_untried_check, _READING))
         return _Found(Registry(asked.account, asked.region, None, None, (*checks, _untried_check(OWNERS_ACTIONS[0]))))
     names: list[str] = []
@@ -196,9 +196,9 @@ def _gathered(
 
 def _examined(world: AwsWorld, request: Request, account: Account) -> Account:
     """An account, if it lets us in, with its regions, what its policy lacks, and what IAM says of what was not tried."""
-    if account.way.access is not Access.ASKED:
+    if not account.way.is_open:
         return account
-    listed = account.consumer or bool(account.registries)
+    listed = account.way.access is Access.ASKED
     session, principal = world.session_of(account.account), account.way.principal
     missing = tuple(lacking(account.coverage, request.sources, frozenset(session.allowed_actions)))
     untried = _untried(request, account.coverage, session.allowed_actions) if listed else ()

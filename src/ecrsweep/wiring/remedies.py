@@ -37,7 +37,7 @@ def for_role(role: Role, caller: Identity) -> Remedy:
         return Remedy(text, ("ecrsweep iam-policy --for member",))
     unsure = f". The path of that role, if it has one, is not known here and must stand in its ARN: {caller.unsure}"
     return Remedy(
-        f"Make the role {role.name}, {trust}. With credentials of the account itself, in the folder of ecrsweep's repository "
+        f"Make the role {role.name} {trust}. With credentials of the account itself, in the folder of ecrsweep's repository "
         f"(AllowDelete=true besides lets it delete; many accounts at once by a stack set: docs/organization.md)"
         f"{unsure if caller.unsure else ''}",
         (_deployed(role, caller),),
@@ -55,10 +55,15 @@ def _deployed(role: Role, caller: Identity) -> str:
     return f'{shlex.join(words)} "OrganizationId={_ORGANIZATION}"'
 
 
-def for_caller(role: Role, caller: Identity) -> Remedy:
-    """What lets the caller assume the role of that name, in any account."""
+def for_caller(role: Role, caller: Identity, *, certain: bool = True) -> Remedy:
+    """What lets the caller assume the role of that name, in any account; `certain` where that is what lacks."""
+    text = (
+        "Let this identity assume the role"
+        if certain
+        else "Or, if that is what lacks, let this identity assume the role"
+    )
     asked = f"ecrsweep iam-policy --for caller --role-name {shlex.quote(role.name)} --partition {role.partition}"
-    return _attached("Let this identity assume the role", caller.principal, asked, "caller.json")
+    return _attached(text, caller.principal, asked, "caller.json")
 
 
 def for_permissions(principal: str, missing: Sequence[str], *, member: bool, sources: Iterable[str]) -> Remedy:

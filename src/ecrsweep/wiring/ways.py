@@ -73,15 +73,17 @@ def _by(member: Member, role: Role | None) -> str:
 
 def _left_out(member: Member) -> Remedy:
     return Remedy(
-        "Whoever may, reopens it in AWS Organizations. Or leave it out: by `except` in the configuration, or for one run",
-        (f"ecrsweep plan --accept-gap all@{member.account}",),
+        "Have it reopened, or leave it out: name it under `except` of `organization` in the configuration, or take it off its "
+        f"list. For one run: --accept-gap all@{member.account}"
     )
 
 
 def _refused(world: AwsWorld, by: str, role: Role, caller: Identity, failure: RoleRefused) -> Way:
     allowed = _may_assume(world, role, caller, failure)
     if allowed is None:
-        return Way(by, Access.REFUSED, str(failure), remedies=(for_role(role, caller), for_caller(role, caller)))
+        return Way(
+            by, Access.REFUSED, str(failure), remedies=(for_role(role, caller), for_caller(role, caller, certain=False))
+        )
     if allowed:
         error = f"{failure}. IAM would let the caller assume it, so the role or its trust is what lacks"
         return Way(by, Access.REFUSED, error, remedies=(for_role(role, caller),))
