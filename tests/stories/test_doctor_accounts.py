@@ -53,7 +53,7 @@ def test_each_account_has_its_state_and_its_regions_theirs(aws: Emulator, asking
     assert ended.status == 5
     states = {entry["account"]: entry["state"] for entry in ended.json["accounts"]}
     assert states == {
-        TOOLING: "caller only", HUB: "asked", SHOP: "role missing or not trusting", BANK: "asked",
+        TOOLING: "caller only", HUB: "asked", SHOP: "no role or no trust", BANK: "asked",
     }  # fmt: skip
     assert account(ended, HUB)["principal"] == f"arn:aws:iam::{HUB}:role/{ROLE}"
     assert account(ended, HUB)["regions"]["unreachable"] == [ABROAD]
@@ -96,9 +96,9 @@ def test_verbose_shows_every_account_in_full(aws: Emulator, asking: Cli) -> None
 @pytest.mark.parametrize(
     ("simulation", "state", "mends"),
     [
-        (None, "role missing or not trusting", ["aws cloudformation deploy", "--for caller"]),
-        ({}, "role missing or not trusting", ["aws cloudformation deploy"]),
-        ({"sts:AssumeRole": "implicitDeny"}, "not allowed to assume the role", ["--for caller"]),
+        (None, "no role or no trust", ["aws cloudformation deploy", "--for caller"]),
+        ({}, "no role or no trust", ["aws cloudformation deploy"]),
+        ({"sts:AssumeRole": "implicitDeny"}, "assuming not allowed", ["--for caller"]),
     ],
 )
 def test_whose_policy_keeps_us_out_is_told_where_iam_says_so(
@@ -144,7 +144,7 @@ def test_the_policies_that_it_names_can_be_printed(aws: Emulator, asking: Cli) -
 @pytest.mark.parametrize(
     ("trouble", "state", "said"),
     [
-        ("forbidden", "denied by the organisation", "Let that policy allow sts:AssumeRole"),
+        ("forbidden", "denied by organisation", "Let that policy allow sts:AssumeRole"),
         ("unreachable", "unreachable", "STS does not answer"),
     ],
 )
@@ -188,7 +188,7 @@ consumers:
     assert f"account {suspended} is SUSPENDED, says AWS Organizations" in ended.out
     assert f"--accept-gap all@{suspended}" in ended.out
     assert "old shop" in ended.out
-    assert f"Not asked: credentials of another account: account {BANK}" in ended.out
+    assert f"Not asked: wrong account: account {BANK}" in ended.out
     assert f"of profile wrong are of account {HUB}" in ended.out
     assert "Make the role" not in ended.out
     assert "Traceback" not in ended.err

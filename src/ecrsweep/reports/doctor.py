@@ -95,7 +95,8 @@ def registry_table(registries: Iterable[Registry]) -> Table:
 
 def source_table(coverage: Iterable[Coverage], off_by_default: Iterable[str] = ()) -> Table:
     """A line a source of one account, and those that are not asked unless somebody says so."""
-    table = plain_table("SOURCE", "STATE", "REGIONS", "USES", "EXCEPT")
+    table = plain_table("SOURCE", "STATE", "REGIONS", "USES")
+    table.add_column("EXCEPT", overflow="fold")  # the one that gives way where a terminal is narrow
     for name, entries in by_source(coverage).items():
         works = [entry for entry in entries if state_of(entry) is State.WORKS]
         uses = f"{sum(entry.uses for entry in works):,}"
@@ -144,8 +145,9 @@ def outsider_lines(found: Diagnosis, few: int = 3) -> Iterator[str]:
         yield f"Who else may pull: {note}: {named([place.partition('@')[2] for _, place in told], few)}"
     unknown = [entry for entry in found.outsiders if entry.error is not None and not entry.is_gap]
     for alike in grouped(unknown, lambda entry: entry.action).values():
-        yield f"Who else may pull: not known in {named([entry.place.partition('@')[2] for entry in alike], few)}"
-        yield f"    {alike[0].error}. If an account that is not asked pulls from there, nobody would notice"
+        where = named([entry.place.partition("@")[2] for entry in alike], few)
+        yield f"Who else may pull: not known in {where}: if an account that is not asked does, nobody would notice"
+        yield f"    {str(alike[0].error).partition(': ')[2]}"
     if not found.outsiders and any(registry.repositories for registry in found.registries):
         yield "Who else may pull: nobody who is not asked, by the policies of registries and repositories"
 
@@ -196,9 +198,9 @@ def styled(state: State) -> Text:
     return Text(state.value, style=_STYLES.get(state, "bold red"))
 
 
-def plain_table(*names: str) -> Table:
-    """An empty table without lines."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+def plain_table(*names: str, gap: int = 3) -> Table:
+    """An empty table without lines, with so much space between its columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for name in names:
         table.add_column(name, no_wrap=True)
     return table

@@ -76,7 +76,7 @@ def _summary(accounts: Sequence[Account]) -> str:
 
 def _table(accounts: Iterable[Account]) -> Table:
     names = any(account.name for account in accounts)
-    table = plain_table("ACCOUNT", "STATE", "REGISTRIES", "REGIONS", "SOURCES", "USES", "GAPS")
+    table = plain_table("ACCOUNT", "STATE", "REGISTRIES", "REGIONS", "SOURCES", "USES", "GAPS", gap=2)
     for column in table.columns[2:]:
         column.justify = "right"
     if names:
