@@ -8,7 +8,7 @@ from typing import Final
 from ecrsweep.aws import bucket
 from ecrsweep.aws.ecr import OWNERS_ACTIONS, READ_ACTIONS, SHARING_ACTIONS
 from ecrsweep.config.file import document
-from ecrsweep.config.grammar import Choice, Count, Duration, Fraction, Kind, ListOf, MapOf, Member, Table, Text
+from ecrsweep.config.grammar import Choice, Count, Duration, Flag, Fraction, Kind, ListOf, MapOf, Member, Table, Text
 from ecrsweep.sources import OWN
 from ecrsweep.wiring.grants import statement
 from ecrsweep.wiring.policies import BESIDES_READING, DECIDING, REGIONS_ACTIONS, WITHOUT_PERMISSION, kind_of
@@ -87,7 +87,14 @@ def configuration_tables() -> str:
 _ASKED: Final = "Registries, consumers and sources"
 _KEPT: Final = "Policies"
 _REST: Final = "Aliases, limits, state and holds"
-_PARTS: Final = {"registry": _ASKED, "consumers": _ASKED, "sources": _ASKED, "policies": _KEPT}
+_PARTS: Final = {
+    "registry": _ASKED,
+    "registries": _ASKED,
+    "strict_consumers": _ASKED,
+    "consumers": _ASKED,
+    "sources": _ASKED,
+    "policies": _KEPT,
+}
 
 
 def _members(table: Table, before: str) -> Iterator[tuple[str, Member]]:
@@ -114,6 +121,8 @@ def _accepts(kind: Kind) -> str:
             return "a duration such as `30d` or `12h`" + (", or `off`" if kind.may_be_off else "")
         case Count():
             return "a whole number"
+        case Flag():
+            return "`true` or `false`"
         case Fraction():
             return "a number from 0 to 1"
         case Text() | MapOf():

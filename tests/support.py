@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ecrsweep.emulator import Emulator
 from ecrsweep.sources import OWN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,3 +102,67 @@ class Cli:
 def ago(**span: float) -> datetime:
     """A moment before now: `ago(days=3)`."""
     return datetime.now(UTC) - timedelta(**span)
+
+
+class CredentialProcess:
+    """A profile whose `credential_process` is a real script: each time that it runs it hands out another access key.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """All keys are valid for an hour, until somebody says otherwise; the files lie in the folder."""
+        self._config, self._script, self._log = folder / "config", folder / "credentials.py", folder / "runs"
+        self._says = {"seconds": [3600.0], "last": 1_000_000, "fails_from": 1_000_000, "why": ""}
+        self._profile = f"credential_process = {sys.executable} {self._script}\n"
+        self._write()
+
+    def environ(self, aws: Emulator) -> dict[str, str]:
+        """What a process needs to get its credentials so; without keys of its own."""
+        plain = {name: value for name, value in aws.environ().items() if "KEY" not in name}
+        return plain | {"AWS_CONFIG_FILE": str(self._config)}
+
+    @property
+    def runs(self) -> int:
+        """How often it has been run."""
+        return len(self._log.read_text()) if self._log.exists() else 0
+
+    @staticmethod
+    def key(run: int) -> str:
+        """The access key that the n-th run hands out."""
+        return f"ASIARUN{run:09}"
+
+    def valid_for(self, *seconds: float) -> None:
+        """How long the keys of the first runs are valid; the last of these holds for all after it."""
+        self._say(seconds=list(seconds))
+
+    def stays_at(self, run: int) -> None:
+        """From this run on it hands out the same key."""
+        self._say(last=run)
+
+    def fails_from(self, run: int, why: str) -> None:
+        """From this run on it fails, and says why."""
+        self._say(fails_from=run, why=why)
+
+    def use_for_a_role(self, arn: str) -> None:
+        """The profile is of a role, which is assumed with what the script hands out."""
+        source = f"[profile base]\n{self._profile}"
+        self._config.write_text(f"{source}[default]\nrole_arn = {arn}\nsource_profile = base\n")
+
+    def _say(self, **what: Any) -> None:
+        self._says |= what
+        self._write()
+
+    def _write(self) -> None:
+        self._config.write_text(f"[default]\n{self._profile}")
+        self._script.write_text(
+            "import datetime, json, sys\n"
+            f"log, says = open({str(self._log)!r}, 'a+'), {self._says!r}\n"
+            "log.write('.'); log.flush(); log.seek(0); run = len(log.read())\n"
+            "if run >= says['fails_from']: sys.exit(says['why'])\n"
+            "seconds = says['seconds'][min(run, len(says['seconds'])) - 1]\n"
+            "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)\n"
+            "key = f\"ASIARUN{min(run, says['last']):09}\"\n"
+            "print(json.dumps({'Version': 1, 'AccessKeyId': key, 'SecretAccessKey': 's', 'SessionToken': 't',\n"
+            "                  'Expiration': end.isoformat()}))\n"
+        )

@@ -1,15 +1,17 @@
 """Sessions of roles in other accounts, over HTTP: what they ask and as whom, when they are renewed, and each way to fail."""
 
 import os
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecrsweep.aws.eks_token import eks_token
 from ecrsweep.aws.roles import AssumedRole, Role, assumed, role_of, session_name
 from ecrsweep.aws.session import AwsPlace, AwsSession
 from ecrsweep.core.accounts import Member
@@ -31,6 +33,7 @@ from ecrsweep.core.errors import (
     WrongAccount,
 )
 from ecrsweep.emulator import Emulator, Fault
+from ecrsweep.emulator.eks import account_of
 from tests.support import ACCOUNT
 
 MEMBER = "210987654321"
@@ -119,6 +122,14 @@ def test_threads_that_need_a_role_at_once_assume_it_once(aws: Emulator, caller: 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda _: names(session), range(16))) == [["team/app"]] * 16
     assert aws.calls.count("sts", "AssumeRole") == 1
+
+
+def test_a_role_signs_the_tokens_of_its_clusters(aws: Emulator, caller: Caller) -> None:
+    aws.roles.add(MEMBER, "sweep/ecrsweep", [ACCOUNT])
+    sts = AwsPlace(assumed(caller(), BY_ROLE), "eu-west-1").client("sts")
+    token = eks_token(sts, "eu-west-1", "prod").removeprefix("k8s-aws-v1.")
+    url = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    assert account_of(url, "prod", "eu-west-1", datetime.now(UTC)) == MEMBER
 
 
 def missing(aws: Emulator) -> None:

@@ -27,7 +27,7 @@ PLAN = SavedPlan(
     "sha256:abc",
 )
 EVENTS = [
-    *journal.begun("run-1", "123456789012", "1.0", NOW, PLAN),
+    *journal.begun("run-1", "123456789012", "1.0", NOW, PLAN, override_limits=False),
     journal.manifests_kept(REPOSITORY, [KeptManifest(digest(1), "application/json", ("v1",), '{"a": "\\u2028"}')], NOW),
     journal.asking(1, Action.DELETE, REPOSITORY, [Touched(digest(1)), Touched(digest(2))], NOW, window=0.25),
     journal.answered(1, [Touched(digest(1)), Touched(digest(2), None, "KmsError", "no key")], "request-1", NOW),

@@ -11,7 +11,7 @@ import pytest
 from ministack.core import router
 
 from ecrsweep.aws.bucket import ACTIONS as BUCKET_ACTIONS
-from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
+from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS, SHARING_ACTIONS
 from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.registry import Repository
 from ecrsweep.sources import OWN, chosen_sources
@@ -231,8 +231,24 @@ def test_each_action_that_is_missing_fails_the_sources_that_need_it_by_name(
     assert tags(repo) == before
 
 
+@pytest.mark.parametrize("action", SHARING_ACTIONS)
+def test_who_may_not_ask_who_else_may_pull_is_told_so_and_the_rest_goes_on(
+    cli: Cli, judge: Judge, repo: Repository, action: str
+) -> None:
+    plan = under(cli, judge, without(policy("plan"), action)).plan("--keep-newest", "0", *asking({"ecs"}))
+    assert plan.status == 0, plan.out + plan.err
+    (entry,) = (entry for entry in plan.json["coverage"] if entry["source"] == "consumers")
+    assert (entry["status"], entry["error"][:31]) == ("skipped", "who else may pull is not known:")
+    assert f"{action} was denied in us-east-1" in entry["error"]
+
+
 def test_no_action_goes_unjudged() -> None:
-    judged = {*OF_THE_REGISTRY, *REGIONS_ACTIONS, *(action for missing in TOGETHER for action in missing)}
+    judged = {
+        *OF_THE_REGISTRY,
+        *SHARING_ACTIONS,
+        *REGIONS_ACTIONS,
+        *(action for missing in TOGETHER for action in missing),
+    }
     assert judged == {action for statement in policy("apply")["Statement"] for action in statement["Action"]}
 
 

@@ -1,13 +1,16 @@
 """A world that moves, by hypothesis: pushes, deploys, pulls and deletions by others between plans, applies, faults, crashes, resumes.
+Limits are passed and overridden, and other runs come while one is at work.
 
 After every step the promises of the design hold: what was in use when an apply began is untouched, only what a plan names
-is changed, everything is decided once, indexes keep their children, and what report and journal say is what the registry
+is changed, nothing over a limit, by one run at a time, everything is decided once, indexes keep their children, and what report and journal say is what the registry
 shows. `make long` takes thousands of steps.
 """
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,23 +29,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ecrsweep.app import PlanRun, Request, begin_apply, take_census
+from ecrsweep.app import PlanRun, Request, begin_apply, held_whole, take_census
 from ecrsweep.apply import Before, Record, done_before
 from ecrsweep.aws.cache import ManifestCache
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.session import AwsSession
 from ecrsweep.aws.world import AwsWorld
-from ecrsweep.core.decisions import Action
+from ecrsweep.core.decisions import GOING, Action, Code
 from ecrsweep.core.document import PlannedImage, SavedPlan, Scope, decision_documents
-from ecrsweep.core.errors import PlanExpired
+from ecrsweep.core.errors import Busy, PlanExpired
 from ecrsweep.core.journal import History, read_journal
+from ecrsweep.core.names import Registry as Place
 from ecrsweep.core.names import Repository as Name
 from ecrsweep.core.outcomes import ApplyResult, Outcome
-from ecrsweep.core.policy import DAY, Otherwise, Policy
+from ecrsweep.core.policy import DAY, Limits, Otherwise, Policy
 from ecrsweep.emulator import Call, Clock, Emulator, Fault
 from ecrsweep.emulator.faults import Faults
 from ecrsweep.emulator.registry import Repository, StoredImage
-from ecrsweep.memory import EdgeBook, FileJournal, Folder
+from ecrsweep.memory import EdgeBook, FileJournal, Folder, Leases
 from ecrsweep.sources.ecs import EcsSource
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,6 +58,12 @@ CHANGING = ("BatchDeleteImage", "UpdateImageStorageClass")
 STAYED = {Outcome.SPARED, Outcome.HELD, Outcome.REFUSED, Outcome.KEPT_WITH_PARENT, Outcome.NOT_TRIED}
 NUMBERS = st.integers(0, 30)
 AGES = st.sampled_from([0, 16, 40])
+LIMITS = st.builds(
+    Limits,
+    max_fraction=st.sampled_from([None, None, 0.5, 0.8]),
+    fraction_from=st.just(4),
+    max_images=st.sampled_from([None, 3, 8]),
+)
 TAGS = st.sampled_from(["v1", "v2", "v3", "prod", "old-1", "old-2"])
 
 T = TypeVar("T")
@@ -93,6 +103,25 @@ class Saved(NamedTuple):
             return True
         return False
 
+    def overriding(self) -> "Saved":
+        return Saved(overriding(self.request), self.plan)
+
+    @property
+    def is_empty_by_limit(self) -> bool:
+        return bool(not self.plan.going and self.plan.summary.hold and not self.request.scope.override_limits)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether more would go than the whole run may let go."""
+        most = self.request.scope.limits.max_images
+        going = sum(image.action in GOING for image in self.plan.going)
+        return not self.request.scope.override_limits and most is not None and going > most
+
+
+def overriding(request: Request) -> Request:
+    """The same where the user says that limits do not count."""
+    return msgspec.structs.replace(request, scope=msgspec.structs.replace(request.scope, override_limits=True))
+
 
 class Killed(BaseException):
     """The process is gone, as far as anything in it can tell."""
@@ -115,6 +144,19 @@ class Killer:
         if self.left < 0:
             self.moment = ""
             raise Killed
+
+
+def over_the_fraction(limits: Limits, rows: Sequence[PlannedImage]) -> set[str]:
+    """The repositories of which more goes than the limit allows, counted by hand."""
+    if limits.max_fraction is None:
+        return set()
+    here = Counter(row.repository for row in rows)
+    going = Counter(row.repository for row in rows if row.action in GOING)
+    return {
+        name
+        for name, count in here.items()
+        if count > limits.fraction_from and going[name] / count > limits.max_fraction
+    }
 
 
 def hurried() -> Pace:
@@ -165,6 +207,11 @@ class Registry(RuleBasedStateMachine):
         self.saved: Saved | None = None
         self.dead: tuple[Saved, Path] | None = None
         self.wrong: list[str] = []
+        self.ticks = 0
+        self.run, self.journal = "", Path()
+        self.killed_at: float | None = None
+        self.late: Leases | None = None
+        self.calls_when_overtaken: int | None = None
         self.touched: set[Key] = set()
         self.count = 0
         self.aws.ecs.cluster()
@@ -178,8 +225,10 @@ class Registry(RuleBasedStateMachine):
 
     # What others do.
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(limits=LIMITS)
+    def begin(self, limits: Limits) -> None:
+        scope = msgspec.structs.replace(self.request.scope, limits=limits)
+        self.request = msgspec.structs.replace(self.request, scope=scope)
         for where in (0, 1):
             for tag in ("v1", "old-1", None, None):
                 self.push_image(where, tag, 40)
@@ -291,32 +340,50 @@ class Registry(RuleBasedStateMachine):
     @rule(
         newest=st.integers(0, 2), pulled_within=st.none() | st.just(30 * DAY), untagged_for=st.sampled_from([0.0, 14 * DAY]),
         grace=st.sampled_from([0.0, DAY]), otherwise=st.sampled_from([Otherwise.DELETE, Otherwise.ARCHIVE, Otherwise.TRIAL]),
-        untag=st.sampled_from([(), ("old-*",)]),
+        untag=st.sampled_from([(), ("old-*",)]), limits=LIMITS,
     )  # fmt: skip
-    def plan_by_rules(self, otherwise: Otherwise, **rules: Any) -> None:
+    def plan_by_rules(self, otherwise: Otherwise, limits: Limits, **rules: Any) -> None:
         after = 10 * DAY if otherwise is Otherwise.ARCHIVE else None
         policy = Policy(otherwise=otherwise, trial_for=5 * DAY, delete_after_archived=after, used_within=None, **rules)
-        scope = self.request.scope
+        scope = msgspec.structs.replace(self.request.scope, limits=limits)
         self.request = Request(scope, (policy,), (EcsSource(),), "test")
         self.plan()
 
     def plan(self) -> None:
-        request = self.request
+        """Where a limit lets nothing go at all, whoever reads that overrides it."""
+        if self.planned_and_saved(self.request).is_empty_by_limit:
+            self.planned_and_saved(overriding(self.request))
+
+    def planned_and_saved(self, request: Request) -> "Saved":
         before, live = self.states(), self.live()
         self.aws.calls.reset()
         run, rows = self.planned(request)
         assert all(call.operation.startswith(READING) for call in self.aws.calls.log), "a plan changes nothing"
         read = self.aws.calls.count("ecr", "BatchGetImage")
-        again, rows_again = self.planned(request)
-        encode = msgspec.json.Encoder(order="deterministic").encode
-        assert encode(rows) == encode(rows_again), "the same world, the same plan"
-        if not read:  # the reads of the first plan are told in the footer of the second
-            assert encode(run.footer().document()) == encode(again.footer().document())
+        if not request.scope.override_limits:  # else it comes second anyway
+            again, rows_again = self.planned(request)
+            encode = msgspec.json.Encoder(order="deterministic").encode
+            assert encode(rows) == encode(rows_again), "the same world, the same plan"
+            if not read:  # the reads of the first plan are told in the footer of the second
+                assert encode(run.footer().document()) == encode(again.footer().document())
         assert self.states() == before
         assert sorted((row.repository, row.digest) for row in rows) == sorted(before), "each is decided once"
         going = tuple(row for row in rows if row.action not in {Action.KEEP, Action.HOLD})
         assert not {(row.repository, row.digest) for row in going if row.action is not Action.UNTAG} & live
-        self.saved = Saved(request, SavedPlan(run.header, going, run.footer().summary, None))
+        self.check_limits(request, rows)
+        verdict = run.footer().verdict
+        self.saved = Saved(
+            request, SavedPlan(run.header, going, run.footer().summary, verdict.detail if verdict else None)
+        )
+        assert (verdict is not None) == self.saved.is_too_large
+        return self.saved
+
+    def check_limits(self, request: Request, rows: Sequence[PlannedImage]) -> None:
+        """Of a repository of which too much would go nothing goes, unless the user overrides that."""
+        if request.scope.override_limits:
+            assert not any(reason.code is Code.LIMIT for row in rows for reason in row.reasons)
+        else:
+            assert not over_the_fraction(request.scope.limits, rows)
 
     def planned(self, request: Request) -> tuple[PlanRun, list[PlannedImage]]:
         run = self.fresh(request)
@@ -325,8 +392,36 @@ class Registry(RuleBasedStateMachine):
     def fresh(self, request: Request) -> PlanRun:
         return PlanRun(self.world, request, take_census(self.world, request, lambda _: None), self.aws.clock.seconds)
 
-    @rule(slow=st.booleans())
-    def apply(self, slow: bool) -> None:
+    @rule(slow=st.booleans(), override=st.booleans())
+    def apply(self, slow: bool, override: bool) -> None:
+        self.carry_out(slow=slow, override=override)
+
+    @rule(where=NUMBERS, which=NUMBERS)
+    def apply_when_more_would_go_than_was_planned(self, where: int, which: int) -> None:
+        """The limit is what the plan comes to; then the world grows."""
+        self.deploy(where, which, by_tag=False, service=True, region=HOME)
+        name = pick(self.repositories, where).name
+        _, rows = self.planned(overriding(self.request))
+        here = [row for row in rows if row.repository == name]
+        going = sum(row.action in GOING for row in here)
+        if 0 < going < len(here):
+            limits = Limits(going / len(here), fraction_from=1)
+            scope = msgspec.structs.replace(self.request.scope, limits=limits, override_limits=False)
+            self.planned_and_saved(msgspec.structs.replace(self.request, scope=scope))
+            self.push_image(where, None, 40, 9)
+            self.carry_out(full=name)
+
+    @rule(skip=st.integers(0, 3), slow=st.booleans(), late=st.booleans())
+    def apply_while_another_run_comes(self, skip: int, slow: bool, late: bool) -> None:
+        """`late`: this run has been asleep for so long that its lease is over."""
+        coming = iter([late])
+
+        def come(_: Call) -> None:
+            for is_late in coming:
+                self.another(is_late)
+
+        for operation in CHANGING:
+            self.aws.faults.add(Fault("before", "ecr", operation, skip=skip, run=come))
         self.carry_out(slow=slow)
 
     @rule(
@@ -409,18 +504,68 @@ class Registry(RuleBasedStateMachine):
         self.carry_out(again=True, torn=torn)
         self.killer.moment = ""
 
-    def carry_out(
-        self, *, again: bool = False, slow: bool = False, stop: int | None = None, torn: bool = False
-    ) -> None:
+    def carry_out(self, **how: Any) -> None:
+        """Carry out a plan under a lease, which keeps other runs away, but not for ever."""
+        leases = self.taken()
+        try:
+            self.carry_out_alone(leases, **how)
+        finally:
+            if self.killed_at is None:
+                leases.release()
+            if self.late is not None:
+                self.late.release()
+
+    def taken(self) -> Leases:
+        """A lease. One that was killed leaves its own behind for a while: who comes next is told whose it is."""
+        self.ticks, self.late, self.calls_when_overtaken = 0, None, None
+        before, self.run = self.run, f"run-{self.number()}"
+        leases = self.leases(self.run)
+        if self.killed_at == self.aws.clock.seconds:
+            with pytest.raises(Busy, match=f"{before} of"):
+                leases.take()
+            self.aws.clock.advance(timedelta(minutes=20))
+        self.killed_at = None
+        leases.take()
+        return leases
+
+    def leases(self, run: str) -> Leases:
+        store = Folder(Path(self.folder.name) / "state")
+        return Leases(store, [Place(self.aws.account, HOME)], run, clock=self.time)
+
+    def time(self) -> float:
+        """Seconds since the epoch, also where every look at the clock takes a minute."""
+        return self.aws.clock.seconds + 60 * self.ticks
+
+    def another(self, late: bool) -> None:
+        """Called as a run is changing something: another one comes."""
+        leases = self.leases("another")
+        if late:
+            self.aws.clock.advance(timedelta(hours=2))
+            self.late, self.calls_when_overtaken = leases, len(history_of(self.journal).calls)
+        try:
+            leases.take()
+        except Busy as told:
+            if late or f"{self.run} of" not in str(told):
+                self.wrong.append(f"another run was told: {told}")
+        else:
+            if not late:
+                self.wrong.append("another run was let in")
+
+    def carry_out_alone(
+        self, leases: Leases, *, again: bool = False, slow: bool = False, stop: int | None = None, torn: bool = False,
+        override: bool = False, full: str | None = None,
+    ) -> None:  # fmt: skip
         """Apply the plan that is kept or, `again`, take up the run that died; then compare what it says with what is there."""
         if self.dead is not None and again:
-            saved, file = self.dead
+            saved, self.journal = self.dead
         else:
-            saved, file = self.current(), Path(self.folder.name) / f"journal-{self.number()}.jsonl"
+            saved, self.journal = self.current(), Path(self.folder.name) / f"journal-{self.number()}.jsonl"
         if saved.expired(self.aws.clock.seconds):
             self.dead = None
             return
-        record, before = self.begun(saved.plan, file, again=again, slow=slow)
+        if override or held_whole(saved.plan, saved.request) is not None:  # the user looks at it and goes ahead
+            saved = saved.overriding()
+        record, before = self.begun(saved, leases, again=again, slow=slow)
         live, live_tags, there = self.live(), self.live_tags(), self.states()
         self.touched.clear()
         self.aws.calls.reset()
@@ -433,52 +578,56 @@ class Registry(RuleBasedStateMachine):
             asked = iter(range(stop if stop is not None else 1_000_000))
             carrying.work(lambda: next(asked, None) is None)
         except Killed:
-            self.died(saved, file, torn=torn)
+            self.died(saved, torn=torn)
         else:
             self.check_said(carrying.result(), there)
-            self.check_journal(history_of(file), carrying.result())
+            self.check_journal(history_of(self.journal), carrying.result(), saved.request)
             if again:
                 self.dead = None
             elif not carrying.result().changed:
                 self.saved = None  # it has served: the next apply makes a new one
         finally:
             self.aws.faults.clear()
-        self.check_calls(saved.plan, live, live_tags)
-        self.check_written(history_of(file), there)
+        self.check_calls(saved, live, live_tags, full)
+        self.check_written(history_of(self.journal), there)
 
     def current(self) -> Saved:
         """The plan that is kept, or a new one by the same rules where that may not be carried out any more."""
         if self.saved is None or self.saved.expired(self.aws.clock.seconds):
-            faults = self.aws.faults
-            self.aws.faults = Faults()
-            self.plan()
-            self.aws.faults = faults
+            with self.calm():
+                self.plan()
         assert self.saved is not None
         return self.saved
 
-    def begun(self, plan: SavedPlan, file: Path, *, again: bool, slow: bool) -> tuple[Record, dict[Name, Before]]:
-        ticks = 0
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """No faults for a while."""
+        faults, self.aws.faults = self.aws.faults, Faults()
+        yield
+        self.aws.faults = faults
 
+    def begun(self, saved: Saved, leases: Leases, *, again: bool, slow: bool) -> tuple[Record, dict[Name, Before]]:
         def clock() -> float:
-            nonlocal ticks
-            ticks += slow
-            return self.aws.clock.seconds + 31 * ticks
+            self.ticks += slow
+            return self.time()
 
-        record = Record(clock, FileJournal(file), self.edges)
+        record = Record(clock, FileJournal(self.journal), self.edges, still_ours=leases.renew)
+        overrides = saved.request.scope.override_limits
         if not again:
-            record.begin("run", self.aws.account, "test", plan)
+            record.begin(self.run, self.aws.account, "test", saved.plan, override_limits=overrides)
             return record, {}
-        history = history_of(file)
+        history = history_of(self.journal)
         assert history.plan is not None
-        assert history.plan.going == plan.going, "the journal tells the plan"
-        record.resume("run", max((call.number for call in history.calls), default=0))
+        assert history.plan.going == saved.plan.going, "the journal tells the plan"
+        calls = max((call.number for call in history.calls), default=0)
+        record.resume(self.run, calls, override_limits=overrides)
         return record, dict(done_before(history))
 
-    def died(self, saved: Saved, file: Path, *, torn: bool) -> None:
+    def died(self, saved: Saved, *, torn: bool) -> None:
         if torn:
-            with file.open("ab") as journal:
+            with self.journal.open("ab") as journal:
                 journal.write(b'{"event":"answ')
-        self.dead = (saved, file)
+        self.dead, self.killed_at = (saved, self.journal), self.aws.clock.seconds
 
     def watch(self, call: Call) -> None:
         """Called as AWS hears of a change: what contains an image goes first."""
@@ -494,16 +643,19 @@ class Registry(RuleBasedStateMachine):
 
     # What must hold.
 
-    def check_calls(self, plan: SavedPlan, live: set[Key], live_tags: set[Key]) -> None:
-        """Only what the plan names was asked for, and nothing that was in use when it began."""
-        named = {(image.repository, image.digest, image.action) for image in plan.going}
-        untag = {(image.repository, tag) for image in plan.going for tag in image.untag}
+    def check_calls(self, saved: Saved, live: set[Key], live_tags: set[Key], full: str | None) -> None:
+        """Only what the plan names was asked for, and nothing that was in use when it began, or over a limit."""
+        going = saved.plan.going
+        named = {(image.repository, image.digest, image.action) for image in going}
+        untag = {(image.repository, tag) for image in going for tag in image.untag}
         for call in self.aws.calls.log:
             if call.operation.startswith(READING) or call.service != "ecr":
                 assert call.operation not in CHANGING
                 continue
             assert call.operation in CHANGING, call
+            assert not saved.is_too_large, "a run over a limit changes nothing"
             name = call.parameters["repositoryName"]
+            assert name != full, "a repository over a limit is not touched"
             for wanted in call.parameters.get("imageIds") or [call.parameters["imageId"]]:
                 if "imageTag" in wanted:
                     assert (name, wanted["imageTag"]) in untag - live_tags
@@ -545,11 +697,16 @@ class Registry(RuleBasedStateMachine):
             return True
         return not tags and then is not None and state is not None and then.archived == state.archived
 
-    def check_journal(self, history: History, result: ApplyResult) -> None:
+    def check_journal(self, history: History, result: ApplyResult, request: Request) -> None:
         """The journal says what the report says."""
         assert history.summary == result.summary()
+        assert history.override_limits == request.scope.override_limits
+        if self.calls_when_overtaken is not None:
+            assert len(history.calls) == self.calls_when_overtaken, "a run that was overtaken changes nothing more"
         assert history.whole is not result.interrupted
         outcomes = {(entry.image.repository, entry.image.digest): entry.outcome for entry in result.results}
+        asked = {(call.repository.name, touched.digest) for call in history.calls for touched in call.asked}
+        assert {key for key, outcome in outcomes.items() if outcome is Outcome.UNKNOWN} <= asked, "doubt needs a call"
         written = {(entry["repository"], entry["digest"]): entry["outcome"] for entry in history.outcomes}
         for key, outcome in written.items():
             assert outcomes[key] == outcome or outcomes[key] in {Outcome.DELETED, Outcome.ARCHIVED}

@@ -182,7 +182,7 @@ def test_tags_that_a_run_took_off_are_put_back_and_what_may_have_been_done_count
     header = Header(time.time(), time.time(), "0", (), Scope(ACCOUNT, ("us-east-1",)))
     plan = SavedPlan(header, (), Summary(), None, "sha256:0")
     events = [
-        *begun("run", ACCOUNT, "0", time.time(), plan),
+        *begun("run", ACCOUNT, "0", time.time(), plan, override_limits=False),
         asking(1, Action.UNTAG, place, tags, time.time(), window=0.1),
         answered(1, tags, None, time.time()),
         manifests_kept(place, [manifest], time.time()),

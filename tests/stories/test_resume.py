@@ -121,6 +121,21 @@ def test_what_was_deployed_while_the_run_was_dead_is_spared(aws: Emulator, cli: 
     assert told(ended)[f"team/app@{app.digest_of('v2')}"] == "spared"
 
 
+def test_limits_that_the_run_overrode_stay_overridden_when_it_is_taken_up_again(aws: Emulator, cli: Cli) -> None:
+    build(aws, ago(days=90))
+    plan, journal = str(cli.home / "plan.jsonl"), str(cli.home / "journal.jsonl")
+    assert cli("plan", "--save", plan, "--max-images", "3", *RULES, *QUICK).status == 5
+    begun = ("apply", plan, "--override-limits", "--yes", "--journal", journal)
+    assert killed_in(aws, cli, "before", 2, *begun) == -signal.SIGKILL
+    ended = cli("apply", "--resume", journal, "--yes")
+    assert ended.status == 0, ended.err
+    assert "Limits are overridden" in ended.err
+    assert [image.tags for image in aws.ecr.repository("team/other").images()] == [["v2"]]
+    with Path(journal).open("rb") as lines:
+        events = [json.loads(line) for line in lines if line.strip()]
+    assert [event["override_limits"] for event in events if event["event"] in {"begun", "resumed"}] == [True, True]
+
+
 def test_resume_takes_neither_another_plan_nor_rules_and_refuses_what_is_no_journal(aws: Emulator, cli: Cli) -> None:
     build(aws, ago(days=90))
     plan = str(cli.home / "plan.jsonl")

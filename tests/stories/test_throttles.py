@@ -42,5 +42,5 @@ def test_a_repository_whose_listing_is_throttled_to_the_end_is_a_gap(aws: Emulat
     assert plan.status == 5
     assert {decision["repository"] for decision in plan.json["decisions"]} == {"team/app"}
     assert [entry["error"] for entry in plan.json["coverage"] if entry["status"] == "failed"] == [
-        "ecr:DescribeImages was throttled in us-east-1, retries included: ThrottlingException: Rate exceeded"
+        "team/web: ecr:DescribeImages was throttled in us-east-1, retries included: ThrottlingException: Rate exceeded"
     ]

@@ -36,8 +36,8 @@ from ecrsweep.wiring.policies import (
     RESOURCES,
     WITHOUT_PERMISSION,
     Kind,
+    MemberRole,
     Purpose,
-    Role,
     Wanted,
     iam_glob,
     kind_of,
@@ -215,7 +215,7 @@ def test_the_role_of_a_member_may_do_what_the_account_alone_would_have_to(member
 def test_a_caller_may_become_the_role_in_the_accounts_named_and_find_accounts_and_nothing_else() -> None:
     found = statements(
         purpose="caller",
-        roles=(Role("444455556666", "ops/sweeper"), Role("111122223333", "reader")),
+        roles=(MemberRole("444455556666", "ops/sweeper"), MemberRole("111122223333", "reader")),
         partition="aws-cn",
     )
     assert actions(found) == {*ASSUME_ACTIONS, *ORGANIZATION_ACTIONS}

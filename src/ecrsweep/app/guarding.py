@@ -52,8 +52,7 @@ class GuardRun:
         except Missing:
             return _Look()
         except (AwsFailure, BadLifecyclePolicy) as failure:
-            action = failure.action if isinstance(failure, AwsFailure) else None
-            return _Look(failures=(unread(store.registry, AwsFailure(f"{name}: {failure}", action=action)),))
+            return _Look(failures=(unread(store.registry, failure, repository=name),))
         matched = self.index.match(inventory.repository, inventory.images)
         found = find_endangered(inventory, matched.reasons, rules, self._now)
         differences = () if previewed is None else _differences(inventory.repository, found, previewed)

@@ -4,7 +4,7 @@ They are told; with `strict_consumers` they hold what they may pull. Without it 
 are looked at, because it takes a call for each.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -53,6 +53,15 @@ class Outsiders:
         whole = self._registry(registry)
         if whole.unknown is not None and not self.strict:
             return  # whoever may not ask that may not ask the rest either
+        for _ in self._world.each(self._repository, wanted):
+            pass
+
+    def survey(self, names: Mapping[Registry, Sequence[str]]) -> None:
+        """Find out about these repositories of many registries, all side by side."""
+        found = self._world.each(self._asked_registry, names)
+        self._of_registry |= dict(zip(names, found, strict=True))
+        known = [registry for registry in names if self._of_registry[registry].unknown is None or self.strict]
+        wanted = [Repository(registry, name) for registry in known for name in names[registry]]
         for _ in self._world.each(self._repository, wanted):
             pass
 

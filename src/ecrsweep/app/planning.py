@@ -130,7 +130,7 @@ class PlanRun:
         except Missing:
             return None
         except AwsFailure as failure:
-            return unread(store.registry, failure)
+            return unread(store.registry, failure, repository=name)
         return inventory if self.header.policy_at is None else as_of(inventory, self._now)
 
     def decide(self, inventory: Inventory) -> RepositoryPlan:
@@ -186,6 +186,11 @@ class PlanRun:
             reason.code is Code.LIMIT for d in plan.decisions if d.action is Action.HOLD for reason in d.reasons
         )
         self._failures += gaps_of(plan)
+
+
+def held_whole(saved: SavedPlan, request: Request) -> str | None:
+    """In words, the limit that holds all of a plan; None where there is none, or whoever carries it out overrides it."""
+    return None if request.scope.override_limits else saved.verdict
 
 
 def begin_apply(

@@ -36,4 +36,4 @@ def _looked_into(world: World, repository: Repository) -> Inventory | Coverage |
     except Missing:
         return None
     except AwsFailure as failure:
-        return unread(repository.registry, failure)
+        return unread(repository.registry, failure, repository=repository.name)

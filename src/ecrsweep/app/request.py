@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ecrsweep.core.document import Scope
-from ecrsweep.core.errors import AwsFailure
+from ecrsweep.core.errors import AwsFailure, EcrsweepError
 from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Inventory
 from ecrsweep.core.names import Registry
@@ -74,12 +74,18 @@ def _names(word: str, entry: Coverage) -> bool:
     return named and account in {"", entry.account} and region in {"", entry.region}
 
 
-def unread(registry: Registry, failure: AwsFailure, source: str = REGISTRY_SOURCE) -> Coverage:
-    """What could not be read of a registry, as an entry of the coverage."""
+def unread(
+    registry: Registry, failure: EcrsweepError, source: str = REGISTRY_SOURCE, *, repository: str | None = None
+) -> Coverage:
+    """What could not be read of a registry or, where it is named, of one repository, as an entry of the coverage."""
     return Coverage(
-        registry.account, registry.region, source, CoverageStatus.FAILED, error=str(failure),
-        action=failure.action,
-    )  # fmt: skip
+        registry.account,
+        registry.region,
+        source,
+        CoverageStatus.FAILED,
+        error=str(failure) if repository is None else f"{repository}: {failure}",
+        action=failure.action if isinstance(failure, AwsFailure) else None,
+    )
 
 
 def gaps_of(told: Inventory | RepositoryPlan) -> Iterator[Coverage]:

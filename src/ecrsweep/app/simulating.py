@@ -63,7 +63,7 @@ class SimulationRun:
         except Missing:
             return _Look()
         except AwsFailure as failure:
-            return _Look(failures=(unread(store.registry, failure),))
+            return _Look(failures=(unread(store.registry, failure, repository=name),))
         owners = self._owners.of(store.registry)
         if inventory.gaps or owners.gaps:
             return _Look(failures=tuple(gaps_of(inventory)))

@@ -37,7 +37,7 @@ def _looking(store: ImageStore, now: float) -> Callable[[str], tuple[Stock | Non
         except Missing:
             return None, []
         except AwsFailure as failure:
-            return None, [unread(store.registry, AwsFailure(f"{name}: {failure}", action=failure.action))]
+            return None, [unread(store.registry, failure, repository=name)]
         return stock_of(inventory, now), list(gaps_of(inventory))
 
     return look

@@ -8,8 +8,8 @@ from ecrsweep.apply.record import Record
 from ecrsweep.apply.sweep import Decide, Stop, Sweep
 from ecrsweep.apply.tally import NOTHING, Before
 from ecrsweep.core.document import PlannedImage, SavedPlan
-from ecrsweep.core.errors import CredentialsFailure, StateFailure
-from ecrsweep.core.names import Repository
+from ecrsweep.core.errors import Busy, CredentialsFailure, StateFailure, Unreachable
+from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.uses import Coverage
 from ecrsweep.ports import World
@@ -39,6 +39,7 @@ class Carrying:
         chosen: dict[Repository, list[PlannedImage]] = defaultdict(list)
         for image in saved.going:
             chosen[image.place].append(image)
+        changed: set[Registry] = set()
         self._sweeps = [
             Sweep(
                 world.image_store(repository.registry),
@@ -47,6 +48,7 @@ class Carrying:
                 images,
                 record=record,
                 before=(before or {}).get(repository, NOTHING),
+                changed=changed,
             )
             for repository, images in chosen.items()
         ]
@@ -62,26 +64,43 @@ class Carrying:
     def work(self, stop: Stop) -> None:
         """Do what the plan says, as far as the judgement of now says so too.
 
-        `stop` is asked before every batch: True ends the work. Never raises `AwsFailure` or `StateFailure`: what fails is in
-        the result.
+        `stop` is asked before every batch: True ends the work. Never raises `AwsFailure`, `Busy` or `StateFailure`: what
+        fails is in the result.
         """
+        gone: dict[Registry, str] = {}
         for sweep in self._sweeps:
             if stop():
                 break
-            if sweep.account in self._failed:
+            if sweep.registry.account in self._failed:
                 continue
-            self._say(sweep.described)
             try:
-                sweep.work(stop)
+                self._carry_out(sweep, stop, gone)
                 self._record.came_to(result.document() for result in sweep.quiet_results())
             except CredentialsFailure as failure:
-                self._failed[sweep.account] = str(failure)
+                self._failed[sweep.registry.account] = str(failure)
+            except Busy as failure:
+                self._broken = f"{failure}: nothing further was changed"
+                break
             except StateFailure as failure:
                 self._broken = f"the journal cannot be written, so nothing further was changed: {failure}"
                 break
         self._interrupted = stop()
         with suppress(StateFailure):  # all that it would add is in the result
             self._record.end(self.result().summary(), interrupted=self._interrupted)
+
+    def _carry_out(self, sweep: Sweep, stop: Stop, gone: dict[Registry, str]) -> None:
+        """One repository, unless its registry has gone away: what is left there is left undone, and `gone` says why."""
+        if sweep.registry not in gone:
+            self._say(sweep.described)
+            try:
+                sweep.work(stop)
+            except Unreachable as failure:
+                gone[sweep.registry] = (
+                    f"the registry {sweep.registry} went away while this run was changing it: {str(failure).rstrip('.')}. "
+                    "What is left there was not touched: run apply again when it answers"
+                )
+        if sweep.registry in gone:
+            sweep.leave(gone[sweep.registry])
 
     def result(self) -> ApplyResult:
         """What became of every image of the plan so far, in the order of the plan."""
@@ -91,4 +110,4 @@ class Carrying:
         return ApplyResult(results, self._coverage, held, self._interrupted, failed, self._record.location)
 
     def _why_not(self, sweep: Sweep) -> str | None:
-        return self._broken or self._failed.get(sweep.account)
+        return self._broken or self._failed.get(sweep.registry.account)

@@ -37,7 +37,7 @@ class Record:
     ) -> None:
         """`clock` tells seconds since the epoch. `manifests` False: what is deleted cannot be pushed back from the journal.
 
-        `still_ours` is asked before every call: it raises `StateFailure` where another run has taken over.
+        `still_ours` is asked before every call: it raises `Busy` where another run has taken over.
         """
         self._clock = clock
         self._to = to
@@ -52,14 +52,15 @@ class Record:
         """Where the journal is; None where none is written."""
         return None if self._to is None else self._to.location
 
-    def begin(self, run: str, account: str, tool_version: str, plan: SavedPlan) -> None:
+    def begin(self, run: str, account: str, tool_version: str, plan: SavedPlan, *, override_limits: bool) -> None:
         """The first lines. Raises `StateFailure`."""
-        self._write(*journal.begun(run, account, tool_version, self._clock(), plan))
+        now = self._clock()
+        self._write(*journal.begun(run, account, tool_version, now, plan, override_limits=override_limits))
 
-    def resume(self, run: str, calls: int) -> None:
+    def resume(self, run: str, calls: int, *, override_limits: bool) -> None:
         """Go on behind what stands in the journal, which tells of this many calls. Raises `StateFailure`."""
         self._calls = calls
-        self._write(journal.resumed(run, self._clock()))
+        self._write(journal.resumed(run, self._clock(), override_limits=override_limits))
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -75,7 +76,7 @@ class Record:
     ) -> Sequence[Deletion]:
         """The answers of a changing call, with a line before and after it; `checked_at` is when its images were looked at last.
 
-        Raises what `call` raises, and `StateFailure`.
+        Raises what `call` raises, `Busy` and `StateFailure`.
         """
         self._still_ours()
         self._calls += 1

@@ -12,12 +12,12 @@ from ecrsweep.apply.record import Record
 from ecrsweep.apply.tally import Before, Tally
 from ecrsweep.core.decisions import GOING, Action, Decision
 from ecrsweep.core.document import PlannedImage, planned
-from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing
+from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing, Unreachable
 from ecrsweep.core.graph import Graph, build_graph, levels, reached
 from ecrsweep.core.images import Image, Inventory, Status
 from ecrsweep.core.journal import Touched
 from ecrsweep.core.manifests import Contents
-from ecrsweep.core.names import Repository
+from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.outcomes import Outcome, Result
 from ecrsweep.core.plan import RepositoryPlan
 from ecrsweep.ports import Deletion, ImageStore
@@ -50,20 +50,25 @@ class Sweep:
         *,
         record: Record,
         before: Before,
+        changed: set[Registry],
     ) -> None:
-        """`decide` is the judgement of now; `before` is what an earlier part of the run has done here."""
+        """`decide` is the judgement of now; `before` is what an earlier part of the run has done here.
+
+        `changed` are the registries in which this part has changed something, or may have: it is read and added to.
+        """
         self._store = store
         self._decide = decide
         self._repository = repository
         self._record = record
+        self._changed = changed
         self._tally = Tally(images, before)
         self._looked_at = self._checked_at = 0.0
         self._edges_kept: set[str] = set()
 
     @property
-    def account(self) -> str:
-        """Whose repository it is."""
-        return self._repository.registry.account
+    def registry(self) -> Registry:
+        """Where the repository is."""
+        return self._repository.registry
 
     @property
     def described(self) -> str:
@@ -78,8 +83,15 @@ class Sweep:
         """The results that no answer of AWS tells."""
         return (result for result in self._tally.done.values() if result.outcome not in _TOLD_BY_CALLS)
 
+    def leave(self, why: str) -> None:
+        """What has no result is left undone, for this reason."""
+        self._tally.mark(self._tally.open(), Outcome.NOT_TRIED, message=why)
+
     def work(self, stop: Stop) -> None:
-        """Check, then change. Raises `CredentialsFailure` where nothing further can succeed, and `StateFailure`."""
+        """Check, then change. Raises `CredentialsFailure` and `Busy` where nothing further may be tried, and `StateFailure`.
+
+        Raises `Unreachable` where the registry has gone away: something in it was changed, and now it cannot be asked.
+        """
         graph = self._look()
         if graph is None:
             return
@@ -106,9 +118,8 @@ class Sweep:
         except Missing:
             self._tally.mark(self._tally.open(), Outcome.ALREADY_GONE, message="the repository is gone")
             return None
-        except CredentialsFailure:
-            raise
         except AwsFailure as failure:
+            self._raise_if_hopeless(failure)
             self._tally.mark(self._tally.open(), Outcome.HELD, "coverage_gap", str(failure))
             return None
         graph = build_graph(inventory.images, inventory.edges)
@@ -118,6 +129,12 @@ class Sweep:
         self._spare_neighbours(graph)
         self._keep_edges(inventory)
         return graph
+
+    def _raise_if_hopeless(self, failure: AwsFailure) -> None:
+        """Raise it where nothing further can succeed: a look that fails is a gap, but not in the midst of changing."""
+        gone = isinstance(failure, Unreachable) and self.registry in self._changed
+        if gone or isinstance(failure, CredentialsFailure):
+            raise failure
 
     def _open(self, *actions: Action) -> list[str]:
         return [digest for digest in self._tally.open() if self._tally.planned[digest].action in actions]
@@ -234,7 +251,7 @@ class Sweep:
                 what = ", ".join(f"{answer.tag}: {answer.message or answer.failure}" for answer in refused)
                 self._tally.mark([digest], Outcome.REFUSED, refused[0].failure, what)
             else:
-                self._tally.mark([digest], Outcome.UNTAGGED)
+                self._mark_changed(digest, Outcome.UNTAGGED)
 
     def _untag_call(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Deletion]:
         asked = [Touched(digest, tag) for tag, digest in pairs]
@@ -255,16 +272,20 @@ class Sweep:
         done = Outcome.DELETED if action is Action.DELETE else Outcome.ARCHIVED
         for answer in answers or ():
             if answer.failure is None:
-                self._tally.mark([answer.digest], done)
+                self._mark_changed(answer.digest, done)
             else:
                 self._tally.mark([answer.digest], Outcome.REFUSED, answer.failure, answer.message)
         self._keep_under(graph, list(ready))
+
+    def _mark_changed(self, digest: str, outcome: Outcome, message: str | None = None) -> None:
+        self._changed.add(self.registry)
+        self._tally.mark([digest], outcome, message=message)
 
     def _delete(self, digests: Sequence[str]) -> Sequence[Deletion]:
         return self._store.delete(self._repository.name, digests)
 
     def _archive(self, digests: Sequence[str]) -> Sequence[Deletion]:
-        """One call an image. What fails for one is its answer, but for credentials, which fail for all."""
+        """One call an image. What fails for one is its answer, where it can be asked what became of it."""
         answers = []
         for digest in digests:
             try:
@@ -276,11 +297,11 @@ class Sweep:
         return answers
 
     def _archived_after(self, digest: str, failure: AwsFailure) -> Deletion:
-        """A call that failed may have gone through, or somebody else was faster: ask in which state the image is."""
-        try:
-            found = self._store.describe(self._repository.name, [digest])
-        except AwsFailure:
-            found = {}
+        """A call that failed may have gone through, or somebody else was faster: ask in which state the image is.
+
+        Raises `AwsFailure` where that cannot be asked: then the whole batch is in doubt.
+        """
+        found = self._store.describe(self._repository.name, [digest])
         if digest in found and found[digest].status == Status.ARCHIVED:
             return Deletion(digest)
         return Deletion(digest, type(failure).__name__, str(failure))
@@ -289,9 +310,8 @@ class Sweep:
         """Write down what could be pushed back later. Without that nothing of the batch is deleted."""
         try:
             self._record.keep_manifests(self._store, self._repository, images)
-        except CredentialsFailure:
-            raise
         except AwsFailure as failure:
+            self._raise_if_hopeless(failure)
             digests = [image.digest for image in images]
             why = f"its manifest could not be kept for the journal (--no-manifests goes on without): {failure}"
             self._tally.mark(digests, Outcome.NOT_TRIED, message=why)
@@ -303,9 +323,13 @@ class Sweep:
         self, action: Action, asked: Sequence[Touched], digests: Sequence[str], call: Callable[[], Sequence[Deletion]]
     ) -> Sequence[Deletion] | None:
         """The answers of a changing call; None where it failed as a whole, and what became of its images is found out."""
-        self._tally.in_flight = frozenset(digests)
+
+        def send() -> Sequence[Deletion]:
+            self._tally.in_flight = frozenset(digests)
+            return call()
+
         try:
-            return self._record.calling(action, self._repository, asked, self._checked_at, call)
+            return self._record.calling(action, self._repository, asked, self._checked_at, send)
         except AwsFailure as failure:
             self._find_out(action, digests, failure)
             if isinstance(failure, CredentialsFailure):
@@ -318,6 +342,7 @@ class Sweep:
         try:
             found = self._store.describe(self._repository.name, digests)
         except AwsFailure as failure:
+            self._raise_if_hopeless(failure)
             self._tally.mark(digests, Outcome.NOT_TRIED, message=f"it could not be checked again: {failure}")
             return {}
         self._tally.mark([digest for digest in digests if digest not in found], Outcome.ALREADY_GONE)
@@ -346,16 +371,20 @@ class Sweep:
         code = type(failure).__name__
         try:
             left = self._store.describe(self._repository.name, digests)
-        except AwsFailure:
-            refused = isinstance(failure, Denied)
-            self._tally.mark(digests, Outcome.REFUSED if refused else Outcome.UNKNOWN, code, str(failure))
+        except AwsFailure as silence:
+            if isinstance(failure, Denied) and action is not Action.ARCHIVE:  # that is many calls
+                self._tally.mark(digests, Outcome.REFUSED, code, str(failure))
+            else:
+                self._changed.add(self.registry)
+                self._tally.mark(digests, Outcome.UNKNOWN, code, str(failure))
+            self._raise_if_hopeless(silence)
             return
         for digest in digests:
             done = _done(action, self._tally.planned[digest], left.get(digest))
             if done is None:
                 self._tally.mark([digest], Outcome.REFUSED, code, str(failure))
             else:
-                self._tally.mark([digest], done, message="the answer was lost; it was carried out")
+                self._mark_changed(digest, done, "the answer was lost; it was carried out")
 
 
 def _done(action: Action, planned_image: PlannedImage, now: Image | None) -> Outcome | None:

@@ -39,6 +39,9 @@ _THROTTLED: Final = frozenset(
         "SlowDown", "PriorRequestNotComplete", "TransactionInProgressException", "EC2ThrottledException",
     }
 )  # fmt: skip
+_STILL_EXPIRED: Final = "refreshed credentials are still expired"
+"""What botocore says where it was handed credentials that have ended; it has no error of its own for that."""
+
 _TOO_MANY: Final = 429
 _FORBIDDEN: Final = 403
 _SERVER_ERRORS: Final = range(500, 600)
@@ -60,9 +63,13 @@ def translated(action: str, region: str) -> Iterator[None]:
         boto.NoAuthTokenError,
         boto.LoginError,
     ) as error:
-        raise CredentialsFailure(f"There are no usable AWS credentials: {_one_line(error)}", action=action) from error
+        raise no_credentials(error, action) from error
     except (boto.HTTPClientError, boto.ConnectionError) as error:
         raise Unreachable(f"{action} could not be asked in {region}: {_one_line(error)}", action=action) from error
+    except RuntimeError as error:
+        if _STILL_EXPIRED in str(error):
+            raise no_credentials(error, action) from error
+        raise _malformed(error, action, region) from error
     except (
         ResponseParserError,
         AttributeError,
@@ -70,13 +77,21 @@ def translated(action: str, region: str) -> Iterator[None]:
         KeyError,
         TypeError,
         ArithmeticError,
-        RuntimeError,
     ) as error:
-        # What botocore raises for an answer that it cannot read: a RuntimeError for a time that no calendar has.
-        text = f"{action} in {region} was not answered as its service documents: {type(error).__name__}: {_one_line(error)}"
-        raise Malformed(text, action=action) from error
+        raise _malformed(error, action, region) from error
     except boto.BotoCoreError as error:
         raise AwsFailure(f"{action} failed in {region}: {_one_line(error)}", action=action) from error
+
+
+def _malformed(error: Exception, action: str, region: str) -> Malformed:
+    """What botocore raises for an answer that it cannot read: a RuntimeError for a time that no calendar has."""
+    text = f"{action} in {region} was not answered as its service documents: {type(error).__name__}: {_one_line(error)}"
+    return Malformed(text, action=action)
+
+
+def no_credentials(error: Exception, action: str | None = None) -> CredentialsFailure:
+    """What to raise where credentials could not be had, or not be renewed, for this reason."""
+    return CredentialsFailure(f"There are no usable AWS credentials: {_one_line(error)}", action=action)
 
 
 def is_throttle(answer: Mapping[str, Any]) -> bool:

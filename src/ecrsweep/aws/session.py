@@ -27,6 +27,7 @@ from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
+from ecrsweep.aws.renewal import Renewal
 from ecrsweep.aws.turns import Turns
 from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed, WrongAccount
 from ecrsweep.core.journal import run_name
@@ -257,6 +258,7 @@ class AwsSession:
                 except ValueError as error:
                     raise BadInput(f"The endpoint or region cannot be used: {error}") from error
                 Turns(self.pace, client, partial(_granted_as, client), repeats=not self._asked_retries)
+                Renewal(client, self.source_credentials)
                 client.meta.events.register("before-send", self._refuse_when_closed)
                 client.meta.events.register(decoding.EVENT, decoding.decode_page)
                 if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from rich.console import Console
 
 from ecrsweep._version import __version__
-from ecrsweep.app import Request, begin_apply
+from ecrsweep.app import Request, begin_apply, held_whole
 from ecrsweep.aws.session import AwsPlace
 from ecrsweep.aws.world import AwsWorld
 from ecrsweep.cli.interrupts import stopping
@@ -44,7 +44,7 @@ from ecrsweep.reports.table import (
     ApplyTable,
     console,
 )
-from ecrsweep.reports.words import counted, printable
+from ecrsweep.reports.words import OVERRIDDEN, counted, printable
 from ecrsweep.wiring.exits import Exit, apply_statuses, gravest, plan_statuses
 from ecrsweep.wiring.journals import Resumed, read_resumed, recording
 from ecrsweep.wiring.memory import Memory
@@ -72,10 +72,11 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         world, request, saved = _read_saved(file, flags, typed, voice)
         memory = memory_of(world, request)
         _say_what_the_plan_reads(saved, voice)
-        goes_on = saved.verdict is None or request.scope.override_limits
+        limit = held_whole(saved, request)
+        goes_on = limit is None
         status = Exit.DONE if goes_on else Exit.HELD
         if not goes_on:
-            voice.warn(f"The plan is held by a limit: {saved.verdict}. To go ahead all the same: --override-limits.")
+            voice.warn(f"The plan is held by a limit: {limit}. To go ahead all the same: --override-limits.")
     if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was changed.")
         status, goes_on = Exit.ERROR, False
@@ -85,7 +86,8 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
     with voice.working("Asking again what is in use"):
         run = begin(world, request, memory, voice)
     begun = recording(
-        world, memory, saved, journal=flags["journal"], manifests=flags["manifests"], resumed=resumed
+        world, memory, saved, override_limits=request.scope.override_limits, journal=flags["journal"],
+        manifests=flags["manifests"], resumed=resumed,
     )  # fmt: skip
     with begun as record, stopping() as stopped:
         before = None if resumed is None else resumed.before
@@ -189,7 +191,10 @@ def _reopened(saved: SavedPlan, flags: Flags, typed: set[str], voice: Voice) -> 
     settings = settings_of(flags)
     if settings.policies is not None and settings.policies != saved.header.policies:
         voice.warn(f"The plan has its own policies: those of {flags['config'].name}, which are others, do not count.")
-    return reopen(saved, settings, dict(os.environ))
+    world, request = reopen(saved, settings, dict(os.environ))
+    if request.scope.override_limits:
+        voice.warn(OVERRIDDEN)
+    return world, request
 
 
 def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:

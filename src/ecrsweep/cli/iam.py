@@ -13,7 +13,15 @@ from ecrsweep.core.errors import BadInput
 from ecrsweep.sources import chosen_sources
 from ecrsweep.wiring.accounts import ALL_REGIONS
 from ecrsweep.wiring.exits import Exit
-from ecrsweep.wiring.policies import BY_PROXY, MANAGED_POLICY_LIMIT, OF_MEMBERS, ROLE, Role, Wanted, policy_document
+from ecrsweep.wiring.policies import (
+    BY_PROXY,
+    MANAGED_POLICY_LIMIT,
+    OF_MEMBERS,
+    ROLE,
+    MemberRole,
+    Wanted,
+    policy_document,
+)
 from ecrsweep.wiring.prepare import check_skipped
 
 _ANY: Final = "*"
@@ -74,18 +82,18 @@ def _listed(configuration: Configuration | None) -> list[Listed]:
     return [*(said.get("registries") or ()), *(said.get("consumers") or ())]
 
 
-def _roles(listed: Sequence[Listed], named: str | None) -> tuple[Role, ...]:
+def _roles(listed: Sequence[Listed], named: str | None) -> tuple[MemberRole, ...]:
     """The roles of the accounts listed, of any account where none is; a profile takes none. Raises `BadInput`."""
     default = ROLE if named is None else check_role(named)
     roles = [(entry.account or _ANY, entry.role or default) for entry in listed if entry.profile is None]
     if not listed:
         roles = [(_ANY, default)]
-    return tuple(sorted({_by_arn(role) or Role(account, role) for account, role in roles}))
+    return tuple(sorted({_by_arn(role) or MemberRole(account, role) for account, role in roles}))
 
 
-def _by_arn(role: str) -> Role | None:
+def _by_arn(role: str) -> MemberRole | None:
     found = _ROLE_ARN.fullmatch(role)
-    return None if found is None else Role(found[1], found[2])
+    return None if found is None else MemberRole(found[1], found[2])
 
 
 def _bucket(named: str | None, purpose: str) -> str | None:

@@ -10,7 +10,18 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ecrsweep.core.errors import BadInput, BadName, Busy, CredentialsFailure, Denied, EcrsweepError, PlanExpired
+from ecrsweep.core.errors import (
+    BadInput,
+    BadName,
+    Busy,
+    CredentialsFailure,
+    Denied,
+    EcrsweepError,
+    PlanExpired,
+    RoleForbidden,
+    RoleRefused,
+    RoleRegionDisabled,
+)
 from ecrsweep.wiring.exits import Exit
 
 
@@ -45,6 +56,8 @@ def hint(error: EcrsweepError) -> str:
     """What to do next, where there is something general to say."""
     if isinstance(error, CredentialsFailure):
         return "Check with: aws sts get-caller-identity. Log in again, or choose a --profile. Nothing was changed."
+    if isinstance(error, RoleForbidden | RoleRefused | RoleRegionDisabled):
+        return ""  # it says itself what would help
     if isinstance(error, Denied) and error.action:
         return f"Grant {error.action} to this identity, or use another. Nothing was changed."
     return ""

@@ -77,6 +77,8 @@ class History(msgspec.Struct, frozen=True):
     summary: Mapping[str, Any] | None = None
     resumed: int = 0
     """How many times the run was taken up again."""
+    override_limits: bool = False
+    """True where the user said that limits do not count, when it was begun or taken up again."""
 
     def only(self, action: Action) -> Iterator[tuple[Repository, Touched]]:
         """The images or tags for which an action was done, or may have been: those of calls without an answer too."""
@@ -94,21 +96,26 @@ def run_name(now: float, word: str = "") -> str:
     return f"{name}-{bare}" if bare else name
 
 
-def begun(run: str, account: str, tool_version: str, now: float, plan: SavedPlan) -> Iterator[Event]:
-    """The first lines: who carries out which plan, so that it can be taken up again from here."""
+def begun(
+    run: str, account: str, tool_version: str, now: float, plan: SavedPlan, *, override_limits: bool
+) -> Iterator[Event]:
+    """The first lines: who carries out which plan, so that it can be taken up again from here.
+
+    `override_limits` is what counts for this run: whoever carries out a plan may say it who did not make it so.
+    """
     yield {
         "event": "begun", "format": JOURNAL_FORMAT, "run": run, "at": rfc3339(now), "account": account,
         "tool_version": tool_version, "plan": plan.digest, "header": plan.header.document(),
-        "summary": msgspec.to_builtins(plan.summary), "override_limits": plan.header.scope.override_limits,
+        "summary": msgspec.to_builtins(plan.summary), "override_limits": override_limits,
     }  # fmt: skip
     rows = msgspec.to_builtins(plan.going)
     for start in range(0, len(rows), _ROWS):
         yield {"event": "planned", "images": rows[start : start + _ROWS]}
 
 
-def resumed(run: str, now: float) -> Event:
+def resumed(run: str, now: float, *, override_limits: bool) -> Event:
     """Stands where a run that was interrupted is taken up again, by another."""
-    return {"event": "resumed", "run": run, "at": rfc3339(now)}
+    return {"event": "resumed", "run": run, "at": rfc3339(now), "override_limits": override_limits}
 
 
 def manifests_kept(repository: Repository, manifests: Iterable[KeptManifest], now: float) -> Event:
@@ -181,6 +188,7 @@ def read_journal(lines: Iterable[bytes]) -> History:
         outcomes=tuple(reading.outcomes),
         summary=summary,
         resumed=reading.resumed,
+        override_limits=reading.override_limits,
     )
 
 
@@ -192,6 +200,7 @@ class _Reading:
         self.manifests: dict[Repository, dict[str, KeptManifest]] = {}
         self.outcomes: list[Mapping[str, Any]] = []
         self.resumed = 0
+        self.override_limits = False
         self._begun: SavedPlan | None = None
         self._rows: list[PlannedImage] = []
 
@@ -200,6 +209,7 @@ class _Reading:
         return None if self._begun is None else msgspec.structs.replace(self._begun, going=tuple(self._rows))
 
     def take(self, event: Event) -> None:
+        self.override_limits |= event.get("override_limits") is True
         match event.get("event"):
             case "begun":
                 summary = msgspec.convert(event["summary"], Summary)

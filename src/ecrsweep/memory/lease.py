@@ -66,12 +66,13 @@ class Leases:
         self._renewed = self._clock()
 
     def renew(self) -> None:
-        """Say that this run is alive, now and then. Raises `StateFailure` where another run has taken over."""
+        """Say that this run is alive, now and then. Raises `Busy` where another run has taken over, and `StateFailure`."""
         if self._clock() - self._renewed < LIFE / 3:
             return
         for name in self._held:
             if not self._write(name, self._read(name)):
-                raise StateFailure(f"the lease on {_words(self._names[name])} was taken over by another run")
+                where = _words(self._names[name])
+                raise Busy(f"the lease on {where} had ended before it was renewed, and another run has taken over")
         self._renewed = self._clock()
 
     def release(self) -> None:

@@ -24,6 +24,7 @@ def journal_document(history: History) -> dict[str, Any]:
         "began_at": history.began_at,
         "finished": history.whole,
         "resumed": history.resumed,
+        "override_limits": history.override_limits,
         "planned": 0 if history.plan is None else len(history.plan.going),
         "longest_window_seconds": max((call.window for call in history.calls), default=0.0),
         "calls": [_call_document(call) for call in history.calls],
@@ -38,6 +39,8 @@ def show_journal(out: Console, history: History, location: str) -> None:
     out.print(
         Text(printable(f"Run {history.run} of account {history.account}, began {history.began_at}"), style="bold")
     )
+    if history.override_limits:
+        out.print("Limits were overridden (--override-limits).")
     done: Counter[tuple[str, Action]] = Counter()
     for call in history.calls:
         done[call.repository.uri, call.action] += sum(1 for _ in call.done)

@@ -33,7 +33,7 @@ from ecrsweep.reports.savings import (
     savings_lines,
     sizes_line,
 )
-from ecrsweep.reports.words import counted, coverage_lines, printable, size
+from ecrsweep.reports.words import OVERRIDDEN, counted, coverage_lines, printable, size
 
 _STYLES: Final = {
     Action.KEEP: "green", Action.DELETE: "red", Action.ARCHIVE: "yellow", Action.HOLD: "yellow", Action.UNTAG: "green",
@@ -82,6 +82,8 @@ class PlanTable:
         for policy in header.policies:
             of = f" in {', '.join(policy.repositories)} (policy {policy.name})" if len(header.policies) > 1 else ""
             self._out.print(f"Kept{printable(of)}: {rules(policy)}.{printable(fate(policy))}")
+        if scope.override_limits:
+            self._out.print(Text(OVERRIDDEN, style="bold red"))
         for hold in header.holds:
             over = hold.until is not None and hold.until < header.created_at
             said = "Held no longer" if over else "Held by its owner"

@@ -9,6 +9,9 @@ from ecrsweep.core.ledger import LEDGER_SOURCE
 from ecrsweep.core.sharing import CONSUMERS_SOURCE
 from ecrsweep.core.uses import Coverage, CoverageStatus
 
+OVERRIDDEN: Final = "Limits are overridden (--override-limits): nothing is held for how much would go."
+"""What whoever makes a plan or carries one out should see, whoever it was that overrode them."""
+
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP: Final = 1000
 _FEW: Final = 4

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep._version import __version__
-from ecrsweep.app import PlanRun, Request, Stop, begin_apply, take_census
+from ecrsweep.app import PlanRun, Request, Stop, begin_apply, held_whole, take_census
 from ecrsweep.apply import Carrying
 from ecrsweep.aws.bucket import Bucket, LastingCache, parse_address
 from ecrsweep.aws.session import AwsPlace, AwsSession
@@ -162,8 +162,9 @@ class Run:
     @property
     def _is_held_whole(self) -> bool:
         """True where a limit holds the plan."""
-        overridden = self._request is not None and self._request.scope.override_limits
-        return self._saved is not None and self._saved.verdict is not None and not overridden
+        if self._saved is None or self._request is None:
+            return False
+        return held_whole(self._saved, self._request) is not None
 
     def _opened_desk(self) -> Bucket | None:
         """The bucket, through a session of its own that stays open when the other is closed.
@@ -223,7 +224,8 @@ class Run:
         self._leases = leases_on(store, world, saved)
         self._leases.take()
         try:
-            record = begin_record(world, self._memory, saved, self._leases)
+            overrides = request.scope.override_limits
+            record = begin_record(world, self._memory, saved, self._leases, override_limits=overrides)
             self._carrying = begin_apply(world, saved, again, say=log.info, record=record)
             self._carrying.work(stop)
         finally:

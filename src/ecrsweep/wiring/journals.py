@@ -46,6 +46,7 @@ def recording(
     memory: Memory,
     saved: SavedPlan,
     *,
+    override_limits: bool,
     journal: str | None = None,
     manifests: bool = True,
     resumed: Resumed | None = None,
@@ -57,7 +58,16 @@ def recording(
     leases = leases_on(memory.store, world, saved)
     leases.take()
     try:
-        yield begin_record(world, memory, saved, leases, journal=journal, manifests=manifests, resumed=resumed)
+        yield begin_record(
+            world,
+            memory,
+            saved,
+            leases,
+            override_limits=override_limits,
+            journal=journal,
+            manifests=manifests,
+            resumed=resumed,
+        )
     finally:
         leases.release()
 
@@ -73,6 +83,7 @@ def begin_record(
     saved: SavedPlan,
     leases: Leases,
     *,
+    override_limits: bool,
     journal: str | None = None,
     manifests: bool = True,
     resumed: Resumed | None = None,
@@ -81,22 +92,27 @@ def begin_record(
     to = _journal(world, memory, world.place(world.home_region), journal if resumed is None else resumed.location)
     record = Record(time.time, to, memory.edges, manifests=manifests, still_ours=leases.renew)
     if resumed is None:
-        record.begin(world.run, world.account, __version__, saved)
+        record.begin(world.run, world.account, __version__, saved, override_limits=override_limits)
     else:
-        record.resume(world.run, max((call.number for call in resumed.history.calls), default=0))
+        calls = max((call.number for call in resumed.history.calls), default=0)
+        record.resume(world.run, calls, override_limits=override_limits)
     return record
 
 
 def read_resumed(place: Place | None, location: str) -> Resumed:
-    """The run whose journal is at a file or s3:// address, to be taken up again.
+    """The run whose journal is at a file or s3:// address, to be taken up again. Limits that it overrode stay overridden.
 
     Raises `PlanExpired`, `JournalUnreadable`, `BadInput`, `StateFailure`.
     """
     history = read_history(place, location)
     if history.plan is None:
         raise JournalUnreadable(f"The journal {location} does not tell the plan of its run")
-    history.plan.header.require_current(time.time())
-    return Resumed(location, history, history.plan)
+    header = history.plan.header
+    header.require_current(time.time())
+    overrides = header.scope.override_limits or history.override_limits
+    scope = msgspec.structs.replace(header.scope, override_limits=overrides)
+    plan = msgspec.structs.replace(history.plan, header=msgspec.structs.replace(header, scope=scope))
+    return Resumed(location, history, plan)
 
 
 def read_history(place: Place | None, location: str) -> History:

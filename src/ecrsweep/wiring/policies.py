@@ -286,7 +286,7 @@ _WITHOUT_PLACE: Final = frozenset({"s3"})
 _CLASS: Final = re.compile(r"\[!?\]?[^\]]*\]")
 
 
-class Role(NamedTuple):
+class MemberRole(NamedTuple):
     """A role by its account, which may be `*`, and its name, with its path if it has one."""
 
     account: str
@@ -307,7 +307,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     account: str = "*"
     partition: str = "*"
     bucket: str | None = None
-    roles: tuple[Role, ...] = (Role("*", ROLE),)
+    roles: tuple[MemberRole, ...] = (MemberRole("*", ROLE),)
     discovers: bool = True
 
 
