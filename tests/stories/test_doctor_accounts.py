@@ -75,7 +75,7 @@ def test_people_see_a_line_an_account_and_below_it_what_is_wrong(aws: Emulator, 
     rows = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines() if line[:12].isdigit()}
     assert rows[HUB] == ["asked", "1", "of", "1", "3", "of", "3", "2", "of", "3", "0", "1"]
     assert rows[BANK] == ["asked", "1", "of", "1", "2", "of", "3", "2", "of", "2", "0", "0"]
-    assert rows[SHOP] == ["role", "missing", "or", "not", "trusting", "0", "of", "1", "-", "0", "of", "1", "0", "2"]
+    assert rows[SHOP] == ["no", "role", "or", "no", "trust", "0", "of", "1", "-", "0", "of", "1", "0", "2"]
     assert f"Closed by a service control policy: us-west-2: account {BANK}" in ended.out
     assert f"GAP: ecs: denied ecs:ListTaskDefinitions: {HUB}/{ABROAD}" in ended.out
     assert f"Missing permissions: account {HUB}" in ended.out

@@ -17,8 +17,8 @@ from ecrsweep.ports import Source
 from ecrsweep.wiring.policies import REGIONS_ACTIONS, Purpose
 
 _DENIED: Final = "was denied"
-_FROM_ABOVE: Final = "service control policy"
-"""Who refuses by one: no policy of ours would change it."""
+_FROM_ABOVE: Final = "control policy"
+"""A service or resource control policy of the organisation: no policy of an identity changes what that refuses."""
 
 
 def lacking(
