@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ecrsweep.sources import OWN
-from ecrsweep.wiring.policies import Purpose, Statement, Wanted, policy_document
+from ecrsweep.wiring.policies import MemberRole, Purpose, Statement, Wanted, policy_document
 
 DEPLOY: Final = Path(__file__).parent
 BEGIN: Final = "# made of the code, from here on: make tables\n"
@@ -34,6 +34,8 @@ def function_section() -> str:
         _inline("bucket", bucket, 8),
         ("        - !If", "          - Deletes"),
         _inline("delete", delete, 10),
+        ("          - !Ref AWS::NoValue", "        - !If", "          - AssumesRoles"),
+        _inline("members", _statements("caller", None), 10),
         ("          - !Ref AWS::NoValue",),
     )
 
@@ -64,6 +66,7 @@ def _statements(purpose: Purpose, bucket: str | None) -> list[Statement]:
         account="${AWS::AccountId}",
         partition="${AWS::Partition}",
         bucket=bucket,
+        roles=(MemberRole("*", "${MemberRole}"),),
     )
     found: list[Statement] = policy_document(wanted)["Statement"]
     return found

@@ -35,8 +35,6 @@ NOT_IN_A_FUNCTION = {
     "consumers": "likewise",
     "strict_consumers": "likewise",
     "accounts": "several accounts are listed in a configuration",
-    "role_name": "likewise",
-    "external_id": "likewise",
     "aliases": "likewise",
     "fraction_from": "likewise",
     "policies": "likewise",
@@ -184,6 +182,7 @@ SET = {
     "KeepTagRegexes": r"^v\d{1,3}$", "KeepLatest": "false", "PushedWithin": "3d", "PulledWithin": "0d",
     "UsedWithin": "60d", "Otherwise": "archive", "TrialFor": "60d", "DeleteAfterArchived": "120d", "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "MaxImagesPerRegistry": "8", "MaxBytesPerRegistry": "88", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
     "HoldFiles": "s3://b/holds.yaml", "WithSources": "other", "SourceOptions": "other.days=3", "AcceptGaps": "ecs/eu-west-1",
+    "MemberRole": "ops/ecrsweep", "ExternalId": "word",
 }  # fmt: skip
 
 
@@ -195,6 +194,7 @@ def test_every_parameter_of_a_run_reaches_its_setting() -> None:
         otherwise="archive", trial_for="60d", delete_after_archived="120d", max_fraction=0.5,
         max_images=9, max_bytes=99, max_images_per_registry=8, max_bytes_per_registry=88, consumer_regions=("us-east-1",), skip_sources=("ecs",), with_sources=("other",),
         hold_files=("s3://b/holds.yaml",), source_options=("other.days=3",), accept_gaps=("ecs/eu-west-1",),
+        role_name="ops/ecrsweep", external_id="word",
     )  # fmt: skip
 
 
@@ -207,6 +207,13 @@ def test_a_configuration_has_its_regions_and_policies_unless_a_parameter_says_ot
     parameters = {"Config": "c.yaml", "Regions": "us-east-1", "MaxImages": "2"}
     settings = asked_of({"command": "plan"}, Resolved(**parameters).environment).over(written).settings
     assert (settings.regions, settings.max_images) == (("us-east-1",), 2)
+
+
+def test_roles_of_other_accounts_are_assumed_only_where_one_is_named() -> None:
+    assert "members" not in policies(PLANNING.properties("Role"))
+    found = policies(Resolved(MemberRole="ops/ecrsweep").properties("Role"))["members"]
+    assumed = [resources for actions, resources in statements(found) if actions == {"sts:AssumeRole"}]
+    assert [resource for some in assumed for resource in some] == ["arn:aws:iam::*:role/ops/ecrsweep"]
 
 
 def test_the_variables_of_2016_have_the_same_values() -> None:

@@ -129,6 +129,39 @@ def test_a_source_that_tells_far_less_than_before_is_a_gap_here_too(aws: Emulato
     assert cli("doctor").status == 5, "doctor accepts nothing for others"
 
 
+def test_who_else_may_pull_is_told(aws: Emulator, cli: Cli, repo: Repository) -> None:
+    cli = cli.asking("ecs")
+    assert "Who else may pull: nobody who is not asked" in cli("doctor").out
+    statement = {"Effect": "Allow", "Principal": {"AWS": "444444444444"}, "Action": "ecr:BatchGetImage"}
+    aws.client("ecr").set_repository_policy(
+        repositoryName=repo.name, policyText=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
+    ended = cli("doctor", "--output", "json")
+    assert ended.status == 0, "it may be meant so"
+    (told,) = ended.json["outsiders"]
+    assert told["notes"] == ["account 444444444444 may pull team/app and is not asked"]
+    assert (told["error"], told["holds"]) == (None, False)
+
+
+def test_where_nobody_may_ask_who_else_may_pull_it_says_what_is_not_known(
+    aws: Emulator, cli: Cli, repo: Repository
+) -> None:
+    aws.faults.add(Fault.denied("ecr", "GetRegistryPolicy"))
+    ended = cli.asking("ecs")("doctor")
+    assert ended.status == 0, "a permission that is only for a warning is no gap"
+    assert f"Who else may pull: not known in {ACCOUNT}/us-east-1" in ended.out
+    assert "ecr:GetRegistryPolicy was denied" in ended.out
+    assert "nobody would notice" in ended.out
+
+
+def test_what_the_organisation_denies_no_statement_grants(aws: Emulator, cli: Cli, repo: Repository) -> None:
+    aws.faults.add(Fault.closed("us-east-1", "ecs", "ListTaskDefinitions"))
+    ended = cli.asking("ecs")("doctor", "--output", "json")
+    assert ended.status == 5
+    assert ended.json["missing_permissions"] == []
+    assert "lacks this statement" not in ended.err
+
+
 def test_without_credentials_there_is_nothing_to_examine(aws: Emulator, cli: Cli) -> None:
     ended = cli("doctor", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     assert ended.status == 1

@@ -5,6 +5,7 @@ Nothing here knows AWS, files or terminals: the world comes in through `ports`, 
 
 from ecrsweep.app.census import take_census, unasked_census
 from ecrsweep.app.guarding import GuardRun
+from ecrsweep.app.outsiders import Outsiders
 from ecrsweep.app.planning import PlanRun, begin_apply, explain, held_whole
 from ecrsweep.app.pulls import unexplained_pulls
 from ecrsweep.app.reading import Reading
@@ -27,6 +28,7 @@ __all__ = [
     "REGIONS_SOURCE",
     "REGISTRY_SOURCE",
     "GuardRun",
+    "Outsiders",
     "PlanRun",
     "Progress",
     "Reading",

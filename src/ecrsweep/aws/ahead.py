@@ -11,8 +11,11 @@ from typing import Final
 
 from ecrsweep.core.errors import Interrupted
 
-MOST: Final = 100_000
-"""Images that are read and not decided on yet, but for those of the repository whose turn is next: some 70 MB."""
+MOST: Final = 80_000
+"""Images that are read and not decided on yet, but for those of the repository whose turn is next: some 55 MB.
+
+Enough for 64 repositories that are read side by side, a page each.
+"""
 
 
 class Ahead:

@@ -7,6 +7,7 @@ from typing import Any
 from ecrsweep.cli.running import settings_of
 from ecrsweep.cli.voice import Voice
 from ecrsweep.reports.doctor import show_diagnosis
+from ecrsweep.reports.doctor_accounts import show_accounts
 from ecrsweep.reports.json import write_document
 from ecrsweep.reports.table import console
 from ecrsweep.wiring.doctor import examine
@@ -26,9 +27,11 @@ def run_doctor(flags: dict[str, Any]) -> int:
         found = examine(session, world, request, open_memory(world, request.scope.state, os.environ), voice.say)
     if flags["output"] == "json":
         write_document(sys.stdout.buffer, found.document())
+    elif found.several:
+        show_accounts(console(sys.stdout, flags["color"]), found, verbose=flags["verbose"])
     else:
         show_diagnosis(console(sys.stdout, flags["color"]), found)
     sys.stdout.flush()
-    if found.missing:
+    if found.missing and not found.several:
         voice.warn(f"The policy of this identity lacks this statement:\n{statement(found.missing)}")
     return Exit.HELD if found.gaps else Exit.DONE

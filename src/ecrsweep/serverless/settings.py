@@ -20,14 +20,14 @@ BUCKET_VARIABLE: Final = "ECRSWEEP_BUCKET"
 _LISTS: Final = frozenset(
     {
         "regions", "consumer_regions", "uses_files", "skip_sources", "with_sources", "source_options", "accept_gaps",
-        "accept_drops", "repositories", "keep_tags", "hold_files",
+        "accept_drops", "repositories", "keep_tags", "hold_files", "accounts",
     }
 )  # fmt: skip
 _WHOLE: Final = frozenset({"keep_tag_regexes"})
 # What an event must not say: whoever may invoke the function could else run commands with its role, or have files read.
 _OF_A_MACHINE: Final = frozenset({"profile", "endpoint_url", "uses_commands", "prices"})
 _KNOWN: Final = frozenset(Settings.__struct_fields__) - _OF_A_MACHINE - OF_A_FILE
-_KNOWN_TO_EVENTS: Final = _KNOWN - {"hold_files"}
+_KNOWN_TO_EVENTS: Final = _KNOWN - {"hold_files", "role_name", "external_id"}
 _BESIDE_A_PLAN: Final = frozenset({"command", "plan", "accept_gaps", "accept_drops", "override_limits", "state"})
 _OTHER_VARIABLES: Final = frozenset({BUCKET_VARIABLE, CONFIG_VARIABLE, "ECRSWEEP_CACHE_DIR", "ECRSWEEP_STATE_DIR"})
 _PROTECTS_NOTHING: Final = ("^$",)

@@ -1,20 +1,35 @@
 """The examination: every source is really read, every registry really asked; nothing is changed, nothing written down.
 
-Only the real reading tells the truth about permissions, so that is what is done, and what could not be tried is said. Whether
-deleting is allowed cannot be tried without deleting; IAM is asked to simulate that, where it may be asked.
-https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+Only the real reading tells the truth about permissions, so that is what is done, and what could not be tried is said. An
+account that lets nobody in is asked nothing else. The permissions of ECR that are tried here:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ecrsweep.app import OWNERS_SOURCE, REGISTRY_SOURCE, Progress, Request, take_census
+import msgspec
+
+from ecrsweep.app import OWNERS_SOURCE, REGISTRY_SOURCE, Outsiders, Progress, Request, take_census
 from ecrsweep.aws.cache import default_cache_file
 from ecrsweep.aws.ecr import DELETE_ACTIONS, OWNERS_ACTIONS, READ_ACTIONS
-from ecrsweep.aws.session import AwsSession
+from ecrsweep.aws.session import AwsPlace, AwsSession
 from ecrsweep.aws.world import AwsWorld
-from ecrsweep.core.diagnosis import Check, Diagnosis, Exclusion, Identity, Kept, Registry, State, state_of
+from ecrsweep.core.accounts import Member
+from ecrsweep.core.diagnosis import (
+    Access,
+    Account,
+    Check,
+    Diagnosis,
+    Exclusion,
+    Identity,
+    Kept,
+    Regions,
+    Registry,
+    State,
+    Way,
+    state_of,
+)
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Denied, Unreachable
 from ecrsweep.core.holds import owners_keys
 from ecrsweep.core.ledger import LEDGER_SOURCE
@@ -25,51 +40,60 @@ from ecrsweep.reports.words import counted
 from ecrsweep.sources import installed_sources
 from ecrsweep.wiring.grants import lacking
 from ecrsweep.wiring.memory import Memory
-
-OPTIONAL_ACTIONS: Final = ("ecr:ListPullTimeUpdateExclusions", "iam:GetRole", "iam:SimulatePrincipalPolicy")
-"""What doctor asks besides. Where it may not, it says what it therefore does not know."""
+from ecrsweep.wiring.principals import exclusion, principal_of, simulated
+from ecrsweep.wiring.remedies import for_permissions
+from ecrsweep.wiring.ways import IN_HAND, way_to
 
 _NO_SUCH_DIGEST: Final = "sha256:" + "0" * 64
 """Asking for the manifest of an image that does not exist shows the permission, and moves no pull time."""
 
-_ASSUMED: Final = re.compile(r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+")
-_USER: Final = re.compile(r"arn:[a-z-]+:iam::\d{12}:user/.+")
+_LISTING: Final = "ecr:DescribeRepositories"
+_READING: Final = ("ecr:DescribeImages", "ecr:BatchGetImage")
 _KINDS: Final[Mapping[type[Exception], State]] = {
     ClosedByOrganization: State.CLOSED,
     Denied: State.DENIED,
     Unreachable: State.UNREACHABLE,
 }
+_SHUT: Final[Mapping[Access, State]] = {Access.UNREACHABLE: State.UNREACHABLE, Access.FAILED: State.FAILED}
+"""How a registry ends whose account lets nobody in; others are denied."""
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """What a registry let us read: the checks, and the names of the repositories in scope."""
+
+    registry: Registry
+    names: tuple[str, ...] = ()
 
 
 def examine(session: AwsSession, world: AwsWorld, request: Request, memory: Memory, say: Progress) -> Diagnosis:
     """Everything that doctor can find out. Raises `CredentialsFailure` where nobody can be asked anything."""
+    scope = request.scope
     identity = _identity(session, world)
-    say("Asking the registries")
-    registries = [_registry(world, request, registry) for registry in request.scope.registries]
+    members: Sequence[Member] = scope.members or (Member(scope.account, scope.regions),)
+    say(f"Trying the way to {counted(len(members), 'account')}")
+    ways = _ways(world, members, identity)
+    say(f"Asking {counted(len(scope.registries), 'registry')}")
+    found = list(world.each(lambda asked: _asked(world, request, asked, ways[asked.account]), scope.registries))
     recalled = memory.recall()
     census = take_census(world, request, say, recalled)
+    say("Asking who else may pull")
+    outsiders = Outsiders(world, request)
+    outsiders.look({Asked(one.registry.account, one.registry.region): one.names for one in found if one.names})
     coverage = [entry for entry in census.coverage if entry.source != LEDGER_SOURCE]
-    coverage += [
-        _as_gap(registry.account, registry.region, check) for registry in registries for check in _bad(registry)
-    ]
-    untried = _untried(world, request, coverage)
+    coverage += [_as_gap(one.registry, check) for one in found for check in _bad(one.registry)]
+    coverage += outsiders.coverage
     say("Asking IAM")
-    simulated, unsimulated = _simulated(world, identity.principal, untried, registries)
-    enabled, disabled, regions_error = _regions(session)
+    members = _with_home(members, identity, ways)
+    gathered = _gathered(members, ways, [one.registry for one in found], coverage)
+    accounts = tuple(world.each(lambda account: _examined(world, request, account), gathered))
     chosen = {source.name for source in request.sources}
     return Diagnosis(
         identity=identity,
-        enabled_regions=enabled,
-        disabled_regions=disabled,
-        regions_error=regions_error,
-        registries=tuple(registries),
+        several=bool(scope.members),
+        accounts=accounts,
         coverage=tuple(coverage),
         off_by_default=tuple(source.name for source in installed_sources() if source.name not in chosen),
-        untried=tuple(untried),
-        missing=tuple(lacking(coverage, request.sources, world.allowed_actions)),
-        simulated=simulated,
-        unsimulated=unsimulated,
-        exclusions=tuple(_exclusion(world, region, identity.principal) for region in request.scope.regions),
+        missing=tuple(sorted({action for account in accounts for action in account.missing})),
         manifest_cache=Kept(str(default_cache_file()), counted(world.cache.manifests, "manifest")),
         ledger=Kept(memory.location, _ledger(recalled.coverage)),
         ledger_coverage=recalled.coverage,
@@ -78,52 +102,58 @@ def examine(session: AwsSession, world: AwsWorld, request: Request, memory: Memo
 
 def _identity(session: AwsSession, world: AwsWorld) -> Identity:
     origin, until = session.credentials
-    return Identity(session.account, session.arn, _principal(session.arn, world), origin, until)
+    principal, unsure = principal_of(session.arn, world.place(world.home_region))
+    return Identity(session.account, session.arn, principal, origin, until, unsure)
 
 
-def _principal(arn: str, world: AwsWorld) -> str:
-    """Who IAM knows behind an ARN of the token service: the user, or the role with its path (GetRole), else as far as that is known."""
-    assumed = _ASSUMED.fullmatch(arn)
-    if assumed is None:
-        return arn if _USER.fullmatch(arn) else ""
-    try:
-        answer = world.place(world.home_region).call("iam", "get_role", RoleName=assumed["role"])
-        return str(answer["Role"]["Arn"])
-    except (AwsFailure, KeyError):
-        return f"arn:{assumed['partition']}:iam::{assumed['account']}:role/{assumed['role']}"
+def _ways(world: AwsWorld, members: Sequence[Member], identity: Identity) -> dict[str, Way]:
+    tried = world.each(lambda member: way_to(world, member, identity), members)
+    return {member.account: way for member, way in zip(members, tried, strict=True)}
 
 
-def _regions(session: AwsSession) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-    """The regions that are switched on, those that are not, and why that is not known."""
-    try:
-        enabled = session.enabled_regions()
-    except AwsFailure as failure:
-        return (), (), str(failure)
-    return tuple(enabled), tuple(session.disabled_regions()), None
+def _with_home(members: Sequence[Member], identity: Identity, ways: dict[str, Way]) -> Sequence[Member]:
+    """The accounts to tell of: that of the credentials too, where none of its own images or workloads are asked for."""
+    if identity.account in ways:
+        return members
+    ways[identity.account] = Way(IN_HAND, Access.CALLER, arn=identity.arn, principal=identity.principal)
+    return sorted((*members, Member(identity.account, asked=False)), key=lambda member: member.account)
 
 
-def _registry(world: AwsWorld, request: Request, registry: Asked) -> Registry:
+def _asked(world: AwsWorld, request: Request, asked: Asked, way: Way) -> _Found:
     """What a registry lets us read: its list, and of the first repository in scope the images and a manifest."""
-    listing, images, manifests = "ecr:DescribeRepositories", "ecr:DescribeImages", "ecr:BatchGetImage"
-    place = world.reach(registry.account).place(registry.region)
+    if not way.is_open:
+        checks = (Check(_LISTING, _SHUT.get(way.access, State.DENIED), way.error), *map(_untried_check, _READING))
+        return _Found(Registry(asked.account, asked.region, None, None, (*checks, _untried_check(OWNERS_ACTIONS[0]))))
     names: list[str] = []
-    store = world.image_store(registry)
-    checks = [_tried(listing, lambda: names.extend(store.repository_names()))]
-    first = next((name for name in names if matches_any(request.scope.repositories, name)), None)
-    if first is None:
-        checks += [Check(images, State.UNTRIED), Check(manifests, State.UNTRIED)]
-    else:
-        named = {"registryId": registry.account, "repositoryName": first}
-        any_state = {"imageStatus": "ANY"}
-        digest = [{"imageDigest": _NO_SUCH_DIGEST}]
-        checks += [
-            _tried(images, lambda: place.call("ecr", "describe_images", **named, maxResults=1, filter=any_state)),
-            _tried(manifests, lambda: place.call("ecr", "batch_get_image", **named, imageIds=digest)),
-        ]
-    checks.append(_tried(OWNERS_ACTIONS[0], lambda: store.owners_tags(owners_keys(request.policies))))
-    return Registry(
-        registry.account, registry.region, len(names) if checks[0].state is State.WORKS else None, first, tuple(checks)
+    store = world.image_store(asked)
+    listed = _tried(_LISTING, lambda: names.extend(store.repository_names()))
+    chosen = tuple(name for name in names if matches_any(request.scope.repositories, name))
+    first = next(iter(chosen), None)
+    checks = (
+        listed,
+        *_read(world, asked, first),
+        _tried(OWNERS_ACTIONS[0], lambda: store.owners_tags(owners_keys(request.policies))),
     )
+    number = len(names) if listed.state is State.WORKS else None
+    return _Found(Registry(asked.account, asked.region, number, first, checks), chosen)
+
+
+def _read(world: AwsWorld, asked: Asked, repository: str | None) -> Iterator[Check]:
+    """Whether images and manifests of a repository can be read; not tried where there is none."""
+    if repository is None:
+        yield from map(_untried_check, _READING)
+        return
+    place = world.reach(asked.account).place(asked.region)
+    named = {"registryId": asked.account, "repositoryName": repository}
+    any_state = {"imageStatus": "ANY"}
+    digest = [{"imageDigest": _NO_SUCH_DIGEST}]
+    images, manifests = _READING
+    yield _tried(images, lambda: place.call("ecr", "describe_images", **named, maxResults=1, filter=any_state))
+    yield _tried(manifests, lambda: place.call("ecr", "batch_get_image", **named, imageIds=digest))
+
+
+def _untried_check(action: str) -> Check:
+    return Check(action, State.UNTRIED)
 
 
 def _tried(action: str, call: Callable[[], object]) -> Check:
@@ -139,61 +169,96 @@ def _bad(registry: Registry) -> list[Check]:
     return [check for check in registry.checks if check.state not in {State.WORKS, State.UNTRIED}]
 
 
-def _as_gap(account: str, region: str, check: Check) -> Coverage:
+def _as_gap(registry: Registry, check: Check) -> Coverage:
     """What would be a gap of a plan: a registry that cannot be read."""
     source = OWNERS_SOURCE if check.action in OWNERS_ACTIONS else REGISTRY_SOURCE
-    return Coverage(account, region, source, CoverageStatus.FAILED, error=check.error, action=check.action)
+    return Coverage(
+        registry.account, registry.region, source, CoverageStatus.FAILED, error=check.error, action=check.action
+    )
 
 
-def _untried(world: AwsWorld, request: Request, coverage: Sequence[Coverage]) -> list[str]:
+def _gathered(
+    members: Iterable[Member], ways: Mapping[str, Way], registries: Iterable[Registry], coverage: Iterable[Coverage]
+) -> Iterator[Account]:
+    """Each account with what came of the whole."""
+    entries: dict[str, list[Coverage]] = {}
+    for entry in coverage:
+        entries.setdefault(entry.account, []).append(entry)
+    held: dict[str, list[Registry]] = {}
+    for registry in registries:
+        held.setdefault(registry.account, []).append(registry)
+    for member in members:
+        yield Account(
+            member.account, member.name, ways[member.account], member.asked,
+            registries=tuple(held.get(member.account, ())), coverage=tuple(entries.get(member.account, ())),
+        )  # fmt: skip
+
+
+def _examined(world: AwsWorld, request: Request, account: Account) -> Account:
+    """An account, if it lets us in, with its regions, what its policy lacks, and what IAM says of what was not tried."""
+    if not account.way.is_open:
+        return account
+    listed = account.way.access is Access.ASKED
+    session, principal = world.session_of(account.account), account.way.principal
+    missing = tuple(lacking(account.coverage, request.sources, frozenset(session.allowed_actions)))
+    untried = _untried(request, account.coverage, session.allowed_actions) if listed else ()
+    said, unsaid = (
+        _simulated(session, principal, untried, account.registries) if listed else ({}, "nothing is asked there")
+    )
+    member = account.way.by.startswith("role ")
+    return msgspec.structs.replace(
+        account,
+        regions=_regions(session) if listed else Regions(error="not asked: nothing of this account is asked for"),
+        exclusions=tuple(_exclusions(world, account)),
+        untried=untried,
+        missing=missing,
+        remedy=for_permissions(principal, missing, member=member, sources=request.scope.with_sources)
+        if missing
+        else None,
+        simulated=said,
+        unsimulated=unsaid,
+    )
+
+
+def _regions(session: AwsSession) -> Regions:
+    """The regions that are switched on, those that are not, and why that is not known."""
+    try:
+        return Regions(tuple(session.enabled_regions()), tuple(session.disabled_regions()))
+    except AwsFailure as failure:
+        return Regions(error=str(failure))
+
+
+def _exclusions(world: AwsWorld, account: Account) -> Iterator[Exclusion]:
+    reached = world.reach(account.account)
+    for registry in account.registries:
+        if registry.checks[0].state is not State.CLOSED:
+            yield exclusion(reached.place(registry.region), account.way.principal)
+
+
+def _untried(request: Request, coverage: Sequence[Coverage], allowed: Iterable[str]) -> tuple[str, ...]:
     """The actions of the sources that were asked which nothing there gave a reason to call."""
     works = {entry.source for entry in coverage if state_of(entry) is State.WORKS}
     needed = {action for source in request.sources if source.name in works for action in source.actions}
-    return sorted({*needed, *READ_ACTIONS} - world.allowed_actions - {entry.action for entry in coverage})
+    return tuple(sorted({*needed, *READ_ACTIONS} - set(allowed) - {entry.action for entry in coverage}))
 
 
 def _simulated(
-    world: AwsWorld, principal: str, untried: Sequence[str], registries: Sequence[Registry]
+    session: AwsSession, principal: str, untried: Sequence[str], registries: Sequence[Registry]
 ) -> tuple[dict[str, str], str | None]:
     """What IAM says of the actions that were not tried, and of deleting; or why it says nothing."""
     if not principal:
         return {}, "IAM simulates roles and users only"
+    place = AwsPlace(session, session.home_region)
     region, name = next(((found.region, found.tried_on) for found in registries if found.tried_on), ("*", "*"))
     partition = principal.split(":")[1]
-    repository = f"arn:{partition}:ecr:{region}:{world.account}:repository/{name}"
+    repository = f"arn:{partition}:ecr:{region}:{place.account}:repository/{name}"
     try:
-        found = _simulation(world, principal, DELETE_ACTIONS, repository)
+        found = simulated(place, principal, DELETE_ACTIONS, repository)
         if untried:
-            found |= _simulation(world, principal, untried, "*")
+            found |= simulated(place, principal, untried, "*")
     except (AwsFailure, KeyError) as failure:
         return {}, str(failure)
     return found, None
-
-
-def _simulation(world: AwsWorld, principal: str, actions: Sequence[str], resource: str) -> dict[str, str]:
-    results = world.place(world.home_region).pages(
-        "iam", "simulate_principal_policy", "EvaluationResults",
-        PolicySourceArn=principal, ActionNames=list(actions), ResourceArns=[resource],
-    )  # fmt: skip
-    return {result["EvalActionName"]: result["EvalDecision"] for result in results}
-
-
-def _exclusion(world: AwsWorld, region: str, principal: str) -> Exclusion:
-    """Whether the principal is registered (ListPullTimeUpdateExclusions). A role counts by its name where its path is not known."""
-    try:
-        held = set(world.place(region).pages("ecr", "list_pull_time_update_exclusions", "pullTimeUpdateExclusions"))
-    except AwsFailure as failure:
-        return Exclusion(region, None, str(failure))
-    if not principal:
-        return Exclusion(region, None, "only roles and users can be registered")
-    kind, _, name = principal.rpartition(":")[2].partition("/")
-    role = name.rpartition("/")[2]
-    return Exclusion(region, any(_is(excluded, principal, kind, role) for excluded in held))
-
-
-def _is(excluded: str, principal: str, kind: str, name: str) -> bool:
-    same_account = excluded.rpartition(":")[0] == principal.rpartition(":")[0]
-    return same_account and excluded.rpartition(":")[2].startswith(f"{kind}/") and excluded.rpartition("/")[2] == name
 
 
 def _ledger(entry: Coverage) -> str:

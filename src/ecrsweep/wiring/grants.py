@@ -17,6 +17,8 @@ from ecrsweep.ports import Source
 from ecrsweep.wiring.policies import REGIONS_ACTIONS, Purpose
 
 _DENIED: Final = "was denied"
+_FROM_ABOVE: Final = "control policy"
+"""A service or resource control policy of the organisation: no policy of an identity changes what that refuses."""
 
 
 def lacking(
@@ -35,8 +37,11 @@ def lacking(
     denied: set[str] = set()
     needed: set[str] = set()
     for entry in coverage:
+        error = entry.error or ""
         # An account that lets nobody in says so itself: none of our permissions would change it.
-        if entry.is_gap and entry.action and entry.action not in ASSUME_ACTIONS and _DENIED in (entry.error or ""):
+        if not entry.is_gap or entry.action in ASSUME_ACTIONS or _FROM_ABOVE in error:
+            continue
+        if entry.action and _DENIED in error:
             needed |= set(by_name.get(entry.source, ()))
             denied.add(entry.action)
     if result is not None and any(entry.code == "Denied" for entry in result.results):
