@@ -82,10 +82,21 @@ class Served:
 @contextmanager
 def served(world: str, *, latency: float = 0.0, rate: float = 0.0, tasks: int = 0) -> Iterator[Served]:
     """A server of a world; `latency` in seconds, `rate` in calls a second of each operation, with a burst of 20."""
-    command = [
-        sys.executable, "-m", "bench.server", "--world", world, "--latency", str(latency), "--rate", str(rate),
-        "--tasks", str(tasks), "--cpu", str(SERVER),
-    ]  # fmt: skip
+    flags = ["--world", world, "--latency", str(latency), "--rate", str(rate), "--tasks", str(tasks)]
+    with _serving("bench.server", flags) as server:
+        yield server
+
+
+@contextmanager
+def served_fleet(accounts: int, *, latency: float = 0.0) -> Iterator[Served]:
+    """A server of so many accounts; `latency` in seconds."""
+    with _serving("bench.fleet", ["--accounts", str(accounts), "--latency", str(latency)]) as server:
+        yield server
+
+
+@contextmanager
+def _serving(module: str, flags: Sequence[str]) -> Iterator[Served]:
+    command = [sys.executable, "-m", module, *flags, "--cpu", str(SERVER)]
     server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None  # noqa: S101 - pipes were asked for
     assert server.stdout is not None  # noqa: S101 - likewise

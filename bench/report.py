@@ -29,11 +29,15 @@ def _lines(document: Document) -> Iterator[str]:
         yield from _plan(document)
     if "reading" in document:
         yield from _reading(document)
-    for part in ("latency", "bucket", "start", "emulator"):
+    for part in ("latency", "bucket", "fleet", "start", "emulator"):
         if part in document:
-            yield from {"latency": _latency, "bucket": _bucket, "start": _start, "emulator": _emulator}[part](
-                document[part]
-            )
+            yield from {
+                "latency": _latency,
+                "bucket": _bucket,
+                "start": _start,
+                "emulator": _emulator,
+                "fleet": _fleet,
+            }[part](document[part])
     yield "![CPU seconds by images](results.svg)"
 
 
@@ -91,6 +95,23 @@ def _bucket(told: Document) -> Iterator[str]:
         f"the ideal of {told['ideal']:.1f} s; {told['throttled']} calls throttled ({told['throttled_share']:.1%}), "
         f"{told['lost_images']} images lost.\n"
     )
+
+
+def _fleet(document: Document) -> Iterator[str]:
+    yield "## Many accounts and regions\n"
+    yield "Every source is asked in each account and region; one account in twenty holds and runs something, the others nothing.\n"
+    yield (
+        "| accounts x regions | calls | CPU s | CPU ms a call | peak MB | seconds | ideal with 64 in flight | times "
+        "| connections at once |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for accounts, told in document.items():
+        yield (
+            f"| {accounts} x {told['regions']}, {told['latency'] * 1000:.0f} ms a call | {told['calls_in_all']:,} | {told['cpu']:.0f} "
+            f"| {told['cpu_ms_a_call']:.2f} | {told['peak_mb']:.0f} | {told['wall']:.0f} | {told['ideal']:.0f} "
+            f"| {told['wall'] / told['ideal']:.2f} | {told['counts']['most_open']:,} |"
+        )
+    yield ""
 
 
 def _start(document: Document) -> Iterator[str]:

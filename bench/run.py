@@ -15,15 +15,17 @@ import re
 import shlex
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench import fleet, report
 from bench import world as worlds
-from bench.processes import ROOT, Measured, Served, least, median, seconds_of, served
+from bench.processes import ROOT, Measured, Served, least, median, seconds_of, served, served_fleet
 from ecrsweep.emulator import Emulator
+from ecrsweep.emulator.server import DEFAULT_REGIONS
 from ecrsweep.sources import installed_sources
 
 PYTHON = sys.executable
@@ -33,6 +35,9 @@ ALL_BUT_ECS = [
 ]
 PLAN = [PYTHON, "-m", "ecrsweep", "plan", "--output", "jsonl", "--quiet", "--max-fraction", "1", *ALL_BUT_ECS]
 """Nine images in ten go: no limit holds them, so that the status is 0."""
+FLEET_PLAN = [PYTHON, "-m", "ecrsweep", "plan", "--output", "jsonl", "--quiet"]
+FAR = 0.1
+"""Seconds that a call takes where accounts and regions are many."""
 RATE = 20.0
 BURST = 20.0
 AT_ONCE = 64
@@ -51,6 +56,7 @@ class Bench:
         self.worlds: list[str] = flags.worlds
         self.tasks: int = flags.tasks
         self.latencies: list[float] = flags.latencies
+        self.fleets: list[int] = [5] if flags.quick else [20, 200]
         self.slow: str = self.worlds[-1]
 
     def reading(self) -> Document:
@@ -131,6 +137,24 @@ class Bench:
                 **self._side_by_side(server, {"boto3": [*READER, "boto3"], "ecrsweep": [*READER, "ecrsweep"]}),
             }
 
+    def fleet(self) -> Document:
+        """A plan of many accounts in all regions, most of them empty: every source is asked in each."""
+        document: Document = {}
+        for accounts in self.fleets:
+            with (
+                tempfile.NamedTemporaryFile("w", suffix=".yaml") as config,
+                served_fleet(accounts, latency=FAR) as server,
+            ):
+                config.write(fleet.configuration(accounts))
+                config.flush()
+                run = server.run([*FLEET_PLAN, "--config", config.name], keep=True)
+            calls = sum(run.counts["calls"].values())
+            document[str(accounts)] = {
+                "regions": len(DEFAULT_REGIONS), "planned": _images_of(run), "calls_in_all": calls, "cpu_ms_a_call": run.cpu / calls * 1000,
+                "ideal": calls * FAR / AT_ONCE, "latency": FAR, **run.document,
+            }  # fmt: skip
+        return document
+
     def start(self) -> Document:
         """How long it takes to say what it can do, beside Python itself."""
         times = 10 if self.repeat == 1 else 40
@@ -139,11 +163,16 @@ class Bench:
         return {name: seconds_of([PYTHON, *words], times) for name, words in commands.items()}
 
 
-def _of_plan(name: str, run: Measured) -> Document:
+def _images_of(run: Measured) -> int:
+    """How many images a plan decided on."""
     planned = re.search(r'"summary":{"repositories":\d+,"images":(\d+)', run.out)
+    return int(planned[1]) if planned else 0
+
+
+def _of_plan(name: str, run: Measured) -> Document:
     world = worlds.WORLDS[name]
     return {
-        "images": world.total, "planned": int(planned[1]) if planned else 0, "pages": world.pages, "page_calls": run.calls,
+        "images": world.total, "planned": _images_of(run), "pages": world.pages, "page_calls": run.calls,
         "cpu_us_an_image": run.cpu / world.total * 1e6, **run.document,
     }  # fmt: skip
 
@@ -186,7 +215,7 @@ def main() -> None:
     bench = Bench(flags)
     parts: dict[str, Callable[[], Document]] = {
         "start": bench.start, "reading": bench.reading, "plan": bench.plan, "latency": bench.latency,
-        "bucket": bench.bucket, "emulator": bench.emulator,
+        "bucket": bench.bucket, "emulator": bench.emulator, "fleet": bench.fleet,
     }  # fmt: skip
     results = flags.into / "results.json"
     document: Document = json.loads(results.read_text()) if flags.only and results.exists() else {}
@@ -194,10 +223,11 @@ def main() -> None:
     for name in flags.only or parts:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         document[name] = parts[name]()
-    if "reading" in document:
+    measured = set(flags.only or parts)
+    if "reading" in measured:
         read = [(told["images"], told["ecrsweep"]["least_cpu"]) for told in document["reading"].values()]
         document["reading_growth"] = growth(read, _start([*READER, "ecrsweep"]))
-    if "plan" in document:
+    if "plan" in measured:
         planned = [
             (told["images"], told["least_cpu"]) for told in document["plan"].values() if told["stage"] is not None
         ]

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Protocol
 
 from bench import world as worlds
 
@@ -106,6 +107,23 @@ def _page(items: list[str], key: str, asked: dict[str, object]) -> dict[str, obj
     return {key: items[start : start + 100], **more}
 
 
+Told = tuple[int, str, bytes, float]
+"""Status, content type, body, and the seconds after which it is sent."""
+
+
+class Serving(Protocol):
+    """What answers the requests of connections."""
+
+    in_flight: int
+    most_in_flight: int
+
+    def answer(self, head: bytes, body: bytes) -> Told:
+        """What a request gets."""
+
+    def connected(self, change: int) -> None:
+        """One more connection is open, or one less."""
+
+
 class Server:
     """Answers, after the latency, what the buckets let through."""
 
@@ -116,10 +134,14 @@ class Server:
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
         self.moments: dict[str, list[float]] = {}
-        self.in_flight = self.most_in_flight = 0
+        self.in_flight = self.most_in_flight = self.open = self.most_open = 0
 
-    def answer(self, path: str, operation: str, body: bytes) -> tuple[int, str, bytes]:
-        """Status, content type and body."""
+    def answer(self, head: bytes, body: bytes) -> Told:
+        """What a request gets. What tells who and where a client is takes no time."""
+        path, operation = path_of(head), header(head, b"x-amz-target").rpartition(".")[2]
+        return *self._answer(path, operation, body), self.latency if operation else 0.0
+
+    def _answer(self, path: str, operation: str, body: bytes) -> tuple[int, str, bytes]:
         if path == "/counts":
             return 200, JSON, json.dumps(self.counts()).encode()
         if path == "/reset":
@@ -149,6 +171,11 @@ class Server:
             return 400, JSON, b'{"__type":"UnknownOperationException","message":"not served here"}'
         return 200, JSON, told if isinstance(told, bytes) else json.dumps(told).encode()
 
+    def connected(self, change: int) -> None:
+        """One more connection is open, or one less."""
+        self.open += change
+        self.most_open = max(self.most_open, self.open)
+
     def takes(self, operation: str, now: float) -> bool:
         """Take a token of the operation's bucket, if there is one."""
         tokens, then = self.tokens[operation]
@@ -169,7 +196,7 @@ class Server:
 class Connection(asyncio.Protocol):
     """One connection: requests one after the other."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Serving) -> None:
         self._server = server
         self._received = b""
         self._transport: asyncio.Transport | None = None
@@ -177,12 +204,17 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep where answers go."""
         self._transport = transport  # type: ignore[assignment]
+        self._server.connected(1)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """It is closed."""
+        self._server.connected(-1)
 
     def data_received(self, data: bytes) -> None:
         """Answer what is there as a whole."""
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            head, length = self._received[:end], _header(self._received[:end], b"content-length")
+            head, length = self._received[:end], header(self._received[:end], b"content-length")
             whole = end + 4 + int(length or 0)
             if len(self._received) < whole:
                 return
@@ -191,17 +223,15 @@ class Connection(asyncio.Protocol):
 
     def _respond(self, head: bytes, body: bytes) -> None:
         server = self._server
-        path = head.split(b" ", 2)[1].decode()
-        operation = _header(head, b"x-amz-target").rpartition(".")[2]
-        status, content_type, content = server.answer(path, operation, body)
+        status, content_type, content, latency = server.answer(head, body)
         sent = (
             f"HTTP/1.1 {status} OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}\r\n"
             "x-amzn-RequestId: bench\r\n\r\n"
         ).encode() + content
-        if server.latency and operation:
+        if latency:
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
-            asyncio.get_running_loop().call_later(server.latency, self._send_late, sent)
+            asyncio.get_running_loop().call_later(latency, self._send_late, sent)
         else:
             self._send(sent)
 
@@ -214,7 +244,13 @@ class Connection(asyncio.Protocol):
             self._transport.write(content)
 
 
-def _header(head: bytes, name: bytes) -> str:
+def path_of(head: bytes) -> str:
+    """The path of a request, with its query."""
+    return head.split(b" ", 2)[1].decode()
+
+
+def header(head: bytes, name: bytes) -> str:
+    """A header of a request by its name in lower case; "" where there is none."""
     lower = head.lower()
     start = lower.find(b"\r\n" + name + b":")
     if start < 0:

@@ -279,3 +279,6 @@ class World(Protocol):
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """`work` of each item, side by side, a bounded number ahead; answers in the order of the items."""
+
+    def gather(self, work: Callable[[T], R], items: Iterable[T]) -> Sequence[R]:
+        """The same all at once: one that takes long keeps none of the others waiting."""

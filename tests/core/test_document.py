@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,10 @@ from ecrsweep.core.document import (
     changing_documents,
     decision_documents,
     planned,
+    read_held,
     read_plan,
 )
+from ecrsweep.core.errors import PlanUnreadable
 from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.plan import RepositoryPlan, plan_repository
@@ -85,3 +88,11 @@ def test_rows_say_what_the_decisions_say_one_by_one(world: World, governed: bool
     assert all(
         row.reasons and all(reason.detail or reason.code is Code.NOT_GOVERNED for reason in row.reasons) for row in rows
     )
+
+
+@pytest.mark.parametrize(
+    "raw", [3, [3], [{"account": "1"}], [{"account": "1", "region": "r", "code": "x", "detail": ""}]]
+)
+def test_held_registries_that_make_no_sense_are_refused(raw: object) -> None:
+    with pytest.raises(PlanUnreadable, match="registries that the plan holds"):
+        read_held({"held_registries": raw})

@@ -180,7 +180,7 @@ def test_as_it_comes_the_settings_are_the_defaults_in_all_regions() -> None:
 SET = {
     "Regions": "eu-west-1, us-east-1", "Repositories": "team/*,web", "KeepNewest": "7", "KeepTags": "rel-*",
     "KeepTagRegexes": r"^v\d{1,3}$", "KeepLatest": "false", "PushedWithin": "3d", "PulledWithin": "0d",
-    "UsedWithin": "60d", "Otherwise": "archive", "TrialFor": "60d", "DeleteAfterArchived": "120d", "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
+    "UsedWithin": "60d", "Otherwise": "archive", "TrialFor": "60d", "DeleteAfterArchived": "120d", "MaxFraction": "0.5", "MaxImages": "9", "MaxBytes": "99", "MaxImagesPerRegistry": "8", "MaxBytesPerRegistry": "88", "ConsumerRegions": "us-east-1", "SkipSources": "ecs",
     "HoldFiles": "s3://b/holds.yaml", "WithSources": "other", "SourceOptions": "other.days=3", "AcceptGaps": "ecs/eu-west-1",
     "MemberRole": "ops/ecrsweep", "ExternalId": "word",
 }  # fmt: skip
@@ -192,7 +192,7 @@ def test_every_parameter_of_a_run_reaches_its_setting() -> None:
         regions=("eu-west-1", "us-east-1"), repositories=("team/*", "web"), keep_newest=7, keep_tags=("rel-*",),
         keep_tag_regexes=(r"^v\d{1,3}$",), keep_latest=False, pushed_within="3d", pulled_within="0d", used_within="60d",
         otherwise="archive", trial_for="60d", delete_after_archived="120d", max_fraction=0.5,
-        max_images=9, max_bytes=99, consumer_regions=("us-east-1",), skip_sources=("ecs",), with_sources=("other",),
+        max_images=9, max_bytes=99, max_images_per_registry=8, max_bytes_per_registry=88, consumer_regions=("us-east-1",), skip_sources=("ecs",), with_sources=("other",),
         hold_files=("s3://b/holds.yaml",), source_options=("other.days=3",), accept_gaps=("ecs/eu-west-1",),
         role_name="ops/ecrsweep", external_id="word",
     )  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ecrsweep.app.request import EVERYWHERE, REGIONS_SOURCE, Progress, Request, accepted
+from ecrsweep.app.request import EVERYWHERE, REGIONS_SOURCE, Progress, Request, accepted, coverage_order
 from ecrsweep.core.counts import with_drops
 from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization
@@ -21,11 +21,12 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     `recalled` is what earlier runs left: what they saw in use, and how much each source told them; None where nobody asks.
     """
     scope = request.scope
-    fields = [_once(world, request), *world.each(lambda account: _field(world, account, request), scope.consumers)]
+    fields = [_once(world, request), *world.gather(lambda account: _field(world, account, request), scope.consumers)]
     coverage = [entry for field in fields for entry in field.coverage]
-    asked = [ask for field in fields for ask in field.asks]
+    # Account after account in the same place, so that clients are shared by those that ask at the same time.
+    asked = sorted((ask for field in fields for ask in field.asks), key=_ask_order)
     say(_begins(request, fields))
-    answers = list(world.each(_ask, asked))
+    answers = world.gather(_ask, asked)
     coverage += _judged(world, answers)
     if recalled is not None:
         coverage = [
@@ -36,7 +37,7 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     coverage += (entry for answer in answers for entry in answer.handed_on)
     marked = tuple(accepted(entry, scope) for entry in coverage)
     uses = tuple(use for answer in answers for use in answer.uses)
-    ordered = tuple(sorted(marked, key=_coverage_order))
+    ordered = tuple(sorted(marked, key=coverage_order))
     return Census(uses, ordered) if recalled is None else Census(uses, ordered, recalled.sightings, recalled.holds)
 
 
@@ -65,6 +66,10 @@ class _Ask(msgspec.Struct, frozen=True):
     account: str
     region: str
     reached: Account
+
+
+def _ask_order(ask: _Ask) -> tuple[str, str, str]:
+    return ask.region, ask.source.name, ask.account
 
 
 class _Field(msgspec.Struct, frozen=True):
@@ -236,7 +241,3 @@ def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:
 
 def _place(entry: Coverage) -> tuple[str, str]:
     return entry.account, entry.region
-
-
-def _coverage_order(entry: Coverage) -> tuple[str, str, str, str]:
-    return (entry.account, entry.region, entry.source, entry.error or "")

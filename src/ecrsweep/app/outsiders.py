@@ -5,11 +5,11 @@ are looked at, because it takes a call for each.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import Final
 
 import msgspec
 
+from ecrsweep.app.once import Once
 from ecrsweep.app.request import Request, accepted
 from ecrsweep.core.errors import AwsFailure, Missing, PolicyUnreadable
 from ecrsweep.core.names import Registry, Repository
@@ -36,33 +36,21 @@ class Outsiders:
     def __init__(self, world: World, request: Request) -> None:
         """Nothing is asked yet."""
         self._world, self._request = world, request
-        self._of_registry: dict[Registry, _Shared] = {}
-        self._of_repository: dict[Repository, _Shared] = {}
-        self._asking = Lock()
+        self._of_registry = Once(self._asked_registry)
+        self._of_repository = Once(self._asked_repository)
 
     @property
     def strict(self) -> bool:
         """Whether they hold what they may pull, so that they must be known before anything is decided."""
         return self._request.scope.strict_consumers
 
-    def look(self, registry: Registry, names: Iterable[str]) -> None:
-        """Find out about these repositories of a registry, side by side. What cannot be found out is told with the rest."""
-        wanted = [Repository(registry, name) for name in names]
-        if not wanted:
-            return
-        whole = self._registry(registry)
-        if whole.unknown is not None and not self.strict:
-            return  # whoever may not ask that may not ask the rest either
-        for _ in self._world.each(self._repository, wanted):
-            pass
-
-    def survey(self, names: Mapping[Registry, Sequence[str]]) -> None:
-        """Find out about these repositories of many registries, all side by side."""
-        found = self._world.each(self._asked_registry, names)
-        self._of_registry |= dict(zip(names, found, strict=True))
-        known = [registry for registry in names if self._of_registry[registry].unknown is None or self.strict]
-        wanted = [Repository(registry, name) for registry in known for name in names[registry]]
-        for _ in self._world.each(self._repository, wanted):
+    def look(self, wanted: Mapping[Registry, Iterable[str]]) -> None:
+        """Find out about these repositories, by registry, side by side. What cannot be found out is told with the rest."""
+        whole = dict(zip(wanted, self._world.each(self._of_registry.of, wanted), strict=True))
+        # Whoever may not ask about a registry may not ask the rest either.
+        known = [registry for registry in wanted if whole[registry].unknown is None or self.strict]
+        repositories = [Repository(registry, name) for registry in known for name in wanted[registry]]
+        for _ in self._world.each(self._of_repository.of, repositories):
             pass
 
     def gaps(self, repository: Repository) -> tuple[Coverage, ...]:
@@ -83,7 +71,7 @@ class Outsiders:
         return tuple(found)
 
     def _entry(self, registry: Registry, repositories: Sequence[Repository]) -> Coverage:
-        shared = [self._registry(registry), *map(self._repository, repositories)]
+        shared = [self._of_registry.of(registry), *map(self._of_repository.of, repositories)]
         names = [repository.name for repository in repositories]
         unknown = next((one for one in shared if one.unknown is not None), _Shared())
         said = list(_sentences(shared, names))
@@ -97,12 +85,6 @@ class Outsiders:
         )  # fmt: skip
         return accepted(entry, self._request.scope)
 
-    def _registry(self, registry: Registry) -> _Shared:
-        with self._asking:
-            if registry not in self._of_registry:
-                self._of_registry[registry] = self._asked_registry(registry)
-            return self._of_registry[registry]
-
     def _asked_registry(self, registry: Registry) -> _Shared:
         asked = self._request.scope.consumers
         own = () if registry.account in asked else (_owner(registry),)
@@ -113,11 +95,6 @@ class Outsiders:
             return _Shared((*own, *unlisted(found, asked)), tuple(store.replication()))
         except (AwsFailure, PolicyUnreadable) as failure:
             return _Shared(own, unknown=str(failure), action=getattr(failure, "action", None))
-
-    def _repository(self, repository: Repository) -> _Shared:
-        if repository not in self._of_repository:
-            self._of_repository[repository] = self._asked_repository(repository)
-        return self._of_repository[repository]
 
     def _asked_repository(self, repository: Repository) -> _Shared:
         store: ImageStore = self._world.image_store(repository.registry)

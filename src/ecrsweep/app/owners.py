@@ -1,10 +1,10 @@
 """What the owners of repositories say by tags of these: leave it alone, or you may."""
 
 from collections.abc import Mapping
-from threading import Lock
 
 import msgspec
 
+from ecrsweep.app.once import Once
 from ecrsweep.app.request import OWNERS_SOURCE, Request, accepted, unread
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.holds import owners_keys
@@ -27,16 +27,12 @@ class Owners:
         """Nothing is asked yet."""
         self._world = world
         self._request = request
-        self._known: dict[Registry, OwnersWord] = {}
-        self._asking = Lock()
+        self._known = Once(self._ask)
         self.failures: list[Coverage] = []
 
     def of(self, registry: Registry) -> OwnersWord:
         """What is said in a registry. Where it cannot be read, that is a gap: any repository may be one to be left alone."""
-        with self._asking:
-            if registry not in self._known:
-                self._known[registry] = self._ask(registry)
-            return self._known[registry]
+        return self._known.of(registry)
 
     def _ask(self, registry: Registry) -> OwnersWord:
         store = self._world.image_store(registry)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ecrsweep.app.outsiders import Outsiders
 from ecrsweep.app.owners import Owners
-from ecrsweep.app.request import Progress, Request, Stop, accepted, gaps_of, unread
+from ecrsweep.app.reading import Reading
+from ecrsweep.app.request import Progress, Request, Stop, accepted, coverage_order, gaps_of, unread
 from ecrsweep.apply import Before, Carrying, Record
 from ecrsweep.core.decisions import Action, Code
 from ecrsweep.core.document import Footer, Header, SavedPlan
@@ -14,7 +15,16 @@ from ecrsweep.core.holds import Holds, word_of_owner
 from ecrsweep.core.images import Inventory, OwnReads
 from ecrsweep.core.ledger import history, merged, recent, seen_by_digest, used_recently
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.plan import PLAN_LIFE, Explanation, Missed, RepositoryPlan, Summary, plan_repository, run_limit
+from ecrsweep.core.plan import (
+    PLAN_LIFE,
+    Explanation,
+    Missed,
+    RepositoryPlan,
+    Summary,
+    held_by_limits,
+    plan_repository,
+    run_limit,
+)
 from ecrsweep.core.policy import governing, matches_any
 from ecrsweep.core.savings import Savings, Sizes
 from ecrsweep.core.simulation import as_of
@@ -59,14 +69,14 @@ class PlanRun:
         self._outsiders = Outsiders(world, request)
         self._going: dict[Registry, list[str]] = {}
         self._summary = Summary()
+        self._by_registry: dict[Registry, Summary] = {}
         self._missed: list[Missed] = []
         self._unresolved: list[Use] = []
         self._failures: list[Coverage] = []
         self._own_reads = OwnReads()
         self._sizes: list[tuple[Repository, Sizes]] = []
         self._limited = False
-        self._matched: set[str] = set()
-        self.unread_registries: list[Registry] = []
+        self._reading = Reading(world, request.scope, self._note_missing_repositories)
         self.complete = False
 
     def repositories(self, stop: Stop = lambda: False) -> Iterator[RepositoryPlan]:
@@ -74,20 +84,26 @@ class PlanRun:
 
         `stop` is asked after each: True ends it, and `complete` stays False.
         """
-        for registry in self._request.scope.registries:
-            for plan in self._registry(registry):
+        for found in self._reading.each(self._read):
+            if isinstance(found, Coverage):
+                self._failures.append(found)
+            elif found is not None:
+                plan = self.decide(found)
+                self._add(plan)
                 yield plan
-                del plan  # what a repository holds may be large: it goes before the next one is decided
+                del found, plan  # what a repository holds may be large: it goes before the next one is decided
                 if stop():
                     return
-            self._outsiders.look(registry, self._going.pop(registry, ()))
+        self._outsiders.look(self._going)
         self.complete = True
 
     def footer(self) -> Footer:
         """What is known when all repositories have been planned."""
-        failures = (accepted(entry, self._request.scope) for entry in (*self._owners.failures, *self._failures))
-        coverage = (*self.census.coverage, *failures, *self._outsiders.coverage)
-        unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=lambda use: (use.image, use.described))
+        # Whoever failed first: the same inputs give the same plan.
+        failures = sorted([*self._owners.failures, *self._reading.failures, *self._failures], key=coverage_order)
+        marked = (accepted(entry, self._request.scope) for entry in failures)
+        coverage = (*self.census.coverage, *marked, *self._outsiders.coverage)
+        unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=_unresolved_order)
         limits, prices = self._request.limits, self._request.prices
         return Footer(
             coverage=coverage,
@@ -99,34 +115,16 @@ class PlanRun:
             limited=self._limited,
             savings=None if prices is None else Savings(prices, tuple(self._sizes)),
             missed=tuple(self._missed),
+            held_registries=() if limits is None else held_by_limits(limits, self._by_registry),
         )
-
-    def _registry(self, registry: Registry) -> Iterator[RepositoryPlan]:
-        store = self._world.image_store(registry)
-        try:
-            names = store.repository_names()
-        except AwsFailure as failure:
-            self._failures.append(unread(registry, failure))
-            self.unread_registries.append(registry)
-            return
-        patterns = self._request.scope.repositories
-        self._matched |= {pattern for pattern in patterns if any(matches_any((pattern,), name) for name in names)}
-        wanted = [name for name in names if matches_any(patterns, name)]
-        self._note_missing_repositories(store, names)
-        for found in self._world.each(lambda name: self._read(store, name), wanted):
-            if isinstance(found, Coverage):
-                self._failures.append(found)
-            elif found is not None:
-                plan = self.decide(found)
-                self._add(plan)
-                yield plan
-                del found, plan  # likewise
 
     def _read(self, store: ImageStore, name: str) -> Inventory | Coverage | None:
         """What a repository holds. Many are read side by side, and decided on one by one: deciding waits for nothing."""
         try:
             inventory = store.inventory(name, with_layers=self._request.prices is not None)
-            self._outsiders.gaps(inventory.repository)  # asked now, side by side with others
+            # Asked now, side by side with others.
+            self._owners.of(store.registry)
+            self._outsiders.gaps(inventory.repository)
         except Missing:
             return None
         except AwsFailure as failure:
@@ -165,7 +163,12 @@ class PlanRun:
 
     def unmatched_repositories(self) -> list[str]:
         """The patterns of the scope that matched no repository so far."""
-        return [pattern for pattern in self._request.scope.repositories if pattern not in self._matched]
+        return self._reading.unmatched_repositories()
+
+    @property
+    def unread_registries(self) -> Sequence[Registry]:
+        """The registries that could not be listed."""
+        return self._reading.unread_registries
 
     def _note_missing_repositories(self, store: ImageStore, names: Sequence[str]) -> None:
         named = self.index.repositories_named_in(store.registry)
@@ -173,9 +176,11 @@ class PlanRun:
         self._unresolved += self.index.missing(store.registry, set(names), asked=asked)
 
     def _add(self, plan: RepositoryPlan) -> None:
-        self._summary += plan.summary
-        if plan.summary.delete or plan.summary.archive:
-            self._going.setdefault(plan.repository.registry, []).append(plan.repository.name)
+        registry, summary = plan.repository.registry, plan.summary
+        self._summary += summary
+        self._by_registry[registry] = self._by_registry.get(registry, Summary()) + summary
+        if summary.going:
+            self._going.setdefault(registry, []).append(plan.repository.name)
         self._missed += plan.missed
         self._unresolved += plan.unresolved
         self._seen += plan.seen
@@ -186,6 +191,10 @@ class PlanRun:
             reason.code is Code.LIMIT for d in plan.decisions if d.action is Action.HOLD for reason in d.reasons
         )
         self._failures += gaps_of(plan)
+
+
+def _unresolved_order(use: Use) -> tuple[str, str, str, str, str]:
+    return use.image, use.described, use.source, use.account, use.region
 
 
 def held_whole(saved: SavedPlan, request: Request) -> str | None:

@@ -67,6 +67,11 @@ def accepted(entry: Coverage, scope: Scope) -> Coverage:
     return entry
 
 
+def coverage_order(entry: Coverage) -> tuple[str, str, str, str]:
+    """By place and source: which was answered first does not matter."""
+    return (entry.account, entry.region, entry.source, entry.error or "")
+
+
 def _names(word: str, entry: Coverage) -> bool:
     rest, _, region = word.partition("/")
     source, _, account = rest.partition("@")

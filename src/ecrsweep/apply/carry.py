@@ -53,6 +53,7 @@ class Carrying:
             for repository, images in chosen.items()
         ]
         self._held_before = saved.summary.hold > 0
+        self._held = {held.registry: held.reason for held in saved.held_registries}
         self._coverage = coverage
         self._say = say
         self._record = record
@@ -89,7 +90,11 @@ class Carrying:
             self._record.end(self.result().summary(), interrupted=self._interrupted)
 
     def _carry_out(self, sweep: Sweep, stop: Stop, gone: dict[Registry, str]) -> None:
-        """One repository, unless its registry has gone away: what is left there is left undone, and `gone` says why."""
+        """One repository, unless its registry is held, or has gone away: what is left there is left undone, and `gone` says why."""
+        held = self._held.get(sweep.registry)
+        if held is not None:
+            sweep.hold(held)
+            return
         if sweep.registry not in gone:
             self._say(sweep.described)
             try:

@@ -10,7 +10,7 @@ from typing import Final
 
 from ecrsweep.apply.record import Record
 from ecrsweep.apply.tally import Before, Tally
-from ecrsweep.core.decisions import GOING, Action, Decision
+from ecrsweep.core.decisions import GOING, Action, Decision, Reason
 from ecrsweep.core.document import PlannedImage, planned
 from ecrsweep.core.errors import AwsFailure, CredentialsFailure, Denied, Missing, Unreachable
 from ecrsweep.core.graph import Graph, build_graph, levels, reached
@@ -82,6 +82,11 @@ class Sweep:
     def quiet_results(self) -> Iterator[Result]:
         """The results that no answer of AWS tells."""
         return (result for result in self._tally.done.values() if result.outcome not in _TOLD_BY_CALLS)
+
+    def hold(self, reason: Reason) -> None:
+        """What has no result is held: the plan holds the whole registry."""
+        why = f"the whole registry is held: {reason.detail}"
+        self._tally.mark(self._tally.open(), Outcome.HELD, reason.code.value, why)
 
     def leave(self, why: str) -> None:
         """What has no result is left undone, for this reason."""

@@ -85,6 +85,10 @@ _LONGEST_PAUSE: Final = 60.0
 class _Budget:
     """What one family may ask in one region: a bucket whose rate follows what is refused. Times in seconds."""
 
+    __slots__ = (
+        "_burst", "_ceiling", "_cut_at", "_most", "_paused_until", "_served", "_then", "_tokens", "_waited", "rate", "turnstile",
+    )  # fmt: skip
+
     def __init__(self, now: float, most: float | None, burst: float) -> None:
         """`most` is the rate never to exceed, None where nobody publishes one."""
         self.turnstile = threading.Lock()

@@ -12,8 +12,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int, ahead: Ahead | None = None) -> Iterator[R]:
-    """`work` of each item, at most `workers` at a time and `2 * workers` ahead; answers in the order of the items.
+def ordered_map(
+    work: Callable[[T], R], items: Iterable[T], workers: int, ahead: Ahead | None = None, *, at_once: bool = False
+) -> Iterator[R]:
+    """`work` of each item, at most `workers` at a time and `2 * workers` ahead, or all `at_once`; answers in order.
 
     `ahead` bounds the images that are held meanwhile. The first error is raised where its answer would stand; what has not
     started by then never starts.
@@ -30,7 +32,7 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], workers: int, ahead:
     try:
         for number, item in enumerate(items):
             waiting.append(pool.submit(seated, number, item))
-            if len(waiting) >= 2 * workers:
+            if len(waiting) >= 2 * workers and not at_once:
                 yield waiting.popleft().result()
                 ahead.taken(next(taken))
         while waiting:

@@ -97,7 +97,7 @@ def assumed(home: AwsSession, member: Member) -> AwsSession:
         raise BadInput(
             f"The role {role.arn} is in another partition than the credentials, which are of {home.partition}"
         )
-    return home.another(member.account, provider=AssumedRole(role, home))
+    return home.another(member.account, credentials=AssumedRole(role, home).load())
 
 
 class AssumedRole(CredentialProvider):

@@ -1,34 +1,23 @@
 """One set of credentials: its account, its regions, and clients for any service in any of them.
 
-Profiles, SSO, `AWS_*` variables and endpoints are botocore's business and work as everywhere. Clients are
-made once a service and region, and shared by threads.
+Profiles, SSO, `AWS_*` variables and endpoints are botocore's business and work as everywhere. Clients are shared by threads,
+and by accounts that are reached by roles.
 """
 
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
-import boto3
-import msgspec
-from botocore import exceptions as boto
-from botocore.config import Config
-from botocore.credentials import CredentialProvider, CredentialResolver
-from botocore.loaders import Loader, create_loader
-from botocore.parsers import ResponseParserError
+from botocore.credentials import Credentials
 
-from ecrsweep._version import __version__
-from ecrsweep.aws import decoding
+from ecrsweep.aws.clients import Clients, action_of
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.pace import Pace
 from ecrsweep.aws.partitions import main_region, suggestion
 from ecrsweep.aws.pool import ordered_map
-from ecrsweep.aws.renewal import Renewal
-from ecrsweep.aws.turns import Turns
 from ecrsweep.core.errors import AwsFailure, BadInput, CredentialsFailure, Interrupted, Malformed, WrongAccount
 from ecrsweep.core.journal import run_name
 
@@ -38,11 +27,7 @@ R = TypeVar("R")
 ACTIONS: Final = ("ec2:DescribeRegions", "sts:GetCallerIdentity")
 """What finding out account and regions needs of IAM."""
 
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
-_GRANTED_AS: Final = {"s3:ListObjectsV2": "s3:ListBucket", "tagging:GetResources": "tag:GetResources"}
-_SIDE_BY_SIDE: Final = 64
 _INSIDE_A_PLACE: Final = 4
-_ATTEMPTS: Final = 5
 
 
 class AwsSession:
@@ -58,52 +43,42 @@ class AwsSession:
         run: str | None = None,
         pace: Pace | None = None,
         account: str | None = None,
-        provider: CredentialProvider | None = None,
+        clients: Clients | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """`region` is the one to begin with, None for the configured one; `run` names the run in CloudTrail.
 
         `pace` is how fast it may ask; None waits in real time, and no longer than until `close`. `account` is the one that
-        the credentials must be of, None for any; `provider` has them where they are not those that AWS tools would find.
+        the credentials must be of, None for any. `clients` are those of another session that are to be shared, `credentials` what
+        signs where it is not what AWS tools would find.
 
         Raises `CredentialsFailure` for an unknown profile.
         """
         self.run = run or run_name(time.time(), uuid.uuid4().hex[:8])
         """The word for this run in the user agent of every call, and in its journal."""
-        try:
-            self._boto: Any = boto3.Session(profile_name=profile)  # its stubs want each service by its literal name
-            core = self._boto._session  # noqa: SLF001 - boto3 has no other way to it
-            # What the one global endpoint gives is not valid in regions that had to be switched on.
-            core.set_config_variable("sts_regional_endpoints", "regional")
-            core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
-            if provider is not None:
-                core.register_component("credential_provider", CredentialResolver([provider]))
-            self.configured_region = environ.get("AWS_REGION") or self._boto.region_name or None
-            self._environ = environ
-            self._config = self._made_config()
-        except boto.ProfileNotFound as error:
-            raise CredentialsFailure(f"{error}. The profiles are in ~/.aws/config.") from error
-        except boto.ConfigParseError as error:
-            raise BadInput(f"The AWS configuration cannot be read: {error}") from error
+        self._clients = clients or Clients(profile=profile, endpoint_url=endpoint_url, environ=environ, run=self.run)
+        self.configured_region = self._clients.configured_region
+        self._environ = environ
+        self._credentials = credentials
         self._profile, self._endpoint_url, self._expected = profile, endpoint_url, account
         self._others: list[AwsSession] = []
-        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self.allowed_actions: set[str] = set()
-        self._offered: dict[tuple[str, str], bool] = {}
         self._ended = threading.Event()
         self.pace = pace or Pace(sleep=self._ended.wait)
         self._first_region = region or self.configured_region or "us-east-1"
 
     def another(
-        self, account: str, *, profile: str | None = None, provider: CredentialProvider | None = None
+        self, account: str, *, profile: str | None = None, credentials: Credentials | None = None
     ) -> "AwsSession":
-        """A session of the same run in another account, by a profile or by what `provider` has. It ends with this one.
+        """A session of the same run in another account, by a profile or with these credentials. It ends with this one.
 
         Raises `CredentialsFailure` for an unknown profile.
         """
         session = AwsSession(
             profile=profile or self._profile, endpoint_url=self._endpoint_url, environ=self._environ, run=self.run,
-            region=None if profile else self._first_region, account=account, provider=provider,
+            region=None if profile else self._first_region, account=account, credentials=credentials,
+            clients=None if profile else self._clients,
         )  # fmt: skip
         with self._lock:
             self._others.append(session)
@@ -117,7 +92,7 @@ class AwsSession:
     @property
     def source_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
         """The credentials as botocore holds them, None where there are none."""
-        return self._boto.get_credentials()
+        return self._credentials or self._clients.credentials
 
     @cached_property
     def _identity(self) -> tuple[Mapping[str, str], str]:
@@ -178,10 +153,7 @@ class AwsSession:
 
     def partition_of(self, region: str) -> str:
         """The partition of a region, known or not."""
-        try:
-            return str(self._boto.get_partition_for_region(region))
-        except boto.UnknownRegionError:  # newer than botocore, or misspelt
-            return "aws"
+        return self._clients.partition_of(region)
 
     @cached_property
     def _region_states(self) -> dict[str, str]:
@@ -203,35 +175,11 @@ class AwsSession:
 
     def known_regions(self, service: str) -> list[str]:
         """The regions of this partition that botocore knows to offer a service, sorted."""
-        return sorted(self._boto.get_available_regions(service, self.partition_of(self._first_region)))
+        return sorted(self._clients.regions_of(service, self.partition_of(self._first_region)))
 
     def offers(self, service: str, region: str) -> bool:
         """Whether a service may answer in a region. False only where botocore's table and the name service agree on no."""
-        if region in self._boto.get_available_regions(service, self.partition_of(region)):
-            return True
-        with self._lock:
-            known = self._offered.get((service, region))
-        if known is None:
-            known = self._has_endpoint(service, region)
-            with self._lock:
-                self._offered[service, region] = known
-        return known
-
-    def _has_endpoint(self, service: str, region: str) -> bool:
-        """Whether a service's host name in a region exists. Only "there is no such name" is a no; no answer is none.
-
-        Where everything is asked elsewhere than at AWS, the name service has no say; and a table without any region for a
-        service, as botocore has for some, says nothing either. Who has an endpoint for the very service has it to ask.
-        """
-        if f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}" in self._environ:
-            return True
-        if self._endpoint_url or "AWS_ENDPOINT_URL" in self._environ:
-            return not self._boto.get_available_regions(service, self.partition_of(region))
-        try:
-            socket.getaddrinfo(urlsplit(self.client(service, region).meta.endpoint_url).hostname, 443)
-        except socket.gaierror as error:
-            return error.errno != socket.EAI_NONAME
-        return True
+        return self._clients.offers(service, region)
 
     def require_region(self, region: str) -> None:
         """Raise `BadInput` for a region that does not exist or is not switched on, where that can be known."""
@@ -248,23 +196,7 @@ class AwsSession:
 
     def client(self, service: str, region: str) -> Any:  # noqa: ANN401 - botocore builds clients at run time
         """The boto3 client of a service in a region. Answers that are not JSON raise instead of reading as empty."""
-        with self._lock:
-            key = (service, region)
-            if key not in self._clients:
-                try:
-                    client = self._boto.client(
-                        service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
-                    )
-                except ValueError as error:
-                    raise BadInput(f"The endpoint or region cannot be used: {error}") from error
-                Turns(self.pace, client, partial(_granted_as, client), repeats=not self._asked_retries)
-                Renewal(client, self.source_credentials)
-                client.meta.events.register("before-send", self._refuse_when_closed)
-                client.meta.events.register(decoding.EVENT, decoding.decode_page)
-                if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
-                    client.meta.events.register("before-parse", _refuse_what_is_not_json)
-                self._clients[key] = client
-            return self._clients[key]
+        return self._clients.client(service, region, self)
 
     def close(self) -> None:
         """Send nothing any more, retries included: every call from now on, also of the `another`s, raises `Interrupted`."""
@@ -275,29 +207,10 @@ class AwsSession:
         for session in others:
             session.close()
 
-    def _refuse_when_closed(self, **_: object) -> None:
+    def refuse_when_closed(self) -> None:
+        """Raise `Interrupted` where nothing more is to be sent."""
         if self._ended.is_set():
             raise Interrupted("This run has ended: nothing more is sent to AWS")
-
-    @cached_property
-    def _asked_retries(self) -> bool:
-        """Whether the user has asked for other retries than ours, where AWS tools look for that."""
-        profile = self._boto._session.get_scoped_config()  # noqa: SLF001 - boto3 has no other way to it
-        return bool(
-            {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & self._environ.keys()
-            or {"retry_mode", "max_attempts"} & profile.keys()
-        )
-
-    def _made_config(self) -> Config:
-        options: dict[str, Any] = {
-            "connect_timeout": 5,
-            "read_timeout": 60,
-            "max_pool_connections": 2 * _SIDE_BY_SIDE,
-            "user_agent_extra": f"ecrsweep/{__version__} run/{self.run}",
-        }
-        if not self._asked_retries:
-            options["retries"] = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-        return Config(**options)
 
 
 class AwsPlace:
@@ -370,23 +283,6 @@ class AwsPlace:
         return self if region == self.region else AwsPlace(self._session, region)
 
 
-@lru_cache
-def _loader(data_path: str | None) -> Loader:
-    """The models of the services, which all sessions read from: one of its own costs each session half a second and 40 MB."""
-    return create_loader(data_path)
-
-
-def action_of(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
-    """The IAM action of a call by its Python name: `ecs:ListTasks` for `list_tasks`."""
-    return _granted_as(client, client.meta.method_to_api_mapping[operation])
-
-
-def _granted_as(client: Any, operation: str) -> str:  # noqa: ANN401 - botocore builds clients at run time
-    """The IAM action of a call by its name in the API: `ecs:ListTasks` for `ListTasks`."""
-    action = f"{client.meta.service_model.signing_name}:{operation}"
-    return _GRANTED_AS.get(action, action)
-
-
 def _tokens(client: Any, operation: str) -> tuple[str, str]:  # noqa: ANN401 - botocore builds clients at run time
     """The members in which a paginated call takes and gives its token: by botocore's table, else by what its model has."""
     if client.can_paginate(operation):
@@ -399,13 +295,3 @@ def _tokens(client: Any, operation: str) -> tuple[str, str]:  # noqa: ANN401 - b
         if token in asks and token in tells:
             return token, token
     return "nextToken", "nextToken"
-
-
-def _refuse_what_is_not_json(response_dict: Mapping[str, Any], **_: object) -> None:
-    """Botocore reads a body that is not JSON as an answer without members, which would look like "nothing there"."""
-    if response_dict["status_code"] >= 300:  # noqa: PLR2004 - errors have texts of their own
-        return
-    try:
-        msgspec.json.decode(response_dict["body"] or b"{}", type=dict[str, msgspec.Raw])
-    except msgspec.MsgspecError as error:
-        raise ResponseParserError(f"the body is not a JSON object ({error})") from error

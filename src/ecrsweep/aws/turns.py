@@ -21,16 +21,26 @@ _MILLISECONDS: Final = 1000
 class Turns:
     """The turns of one client."""
 
-    def __init__(self, pace: Pace, client: Any, action_of: Callable[[str], str], *, repeats: bool) -> None:  # noqa: ANN401 - botocore builds clients at run time
-        """`action_of` tells the IAM action of an operation; without `repeats` botocore decides which throttles are repeated."""
-        self._pace, self._action_of, self._repeats = pace, action_of, repeats
+    def __init__(
+        self,
+        pace_of: Callable[[], Pace],
+        client: Any,  # noqa: ANN401 - botocore builds clients at run time
+        action_of: Callable[[str], str],
+        *,
+        repeats: bool,
+    ) -> None:
+        """`pace_of` tells the pace of the thread that calls, `action_of` the IAM action of an operation.
+
+        Without `repeats` botocore decides which throttles are repeated.
+        """
+        self._pace_of, self._action_of, self._repeats = pace_of, action_of, repeats
         self._region: str = client.meta.region_name
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register_first(f"request-created.{service}", self._wait)
         client.meta.events.register_first(f"needs-retry.{service}", self._judge)
 
     def _wait(self, request: Any, operation_name: str, **_: object) -> None:  # noqa: ANN401 - botocore's own kind
-        request.context[_SENT] = self._pace.wait(self._action_of(operation_name), self._region)
+        request.context[_SENT] = self._pace_of().wait(self._action_of(operation_name), self._region)
 
     def _judge(
         self, response: tuple[Any, Mapping[str, Any]] | None, attempts: int, request_dict: Mapping[str, Any],
@@ -41,10 +51,10 @@ class Turns:
             return None
         action = self._action_of(operation.name)
         if not is_throttle(response[1]):
-            self._pace.served(action, self._region)
+            self._pace_of().served(action, self._region)
             return None
         pause = retry_after(response[0].headers)
-        self._pace.refused(action, self._region, request_dict["context"][_SENT], pause)
+        self._pace_of().refused(action, self._region, request_dict["context"][_SENT], pause)
         if not self._repeats:
             return None
         return 0.0 if attempts < ATTEMPTS else False

@@ -76,8 +76,13 @@ def run_apply(file: str | None, flags: Flags, typed: set[str]) -> int:
         goes_on = limit is None
         status = Exit.DONE if goes_on else Exit.HELD
         if not goes_on:
-            voice.warn(f"The plan is held by a limit: {limit}. To go ahead all the same: --override-limits.")
-    if goes_on and saved.going and not (flags["yes"] or _confirmed(saved)):
+            voice.warn(f"The plan is held by a limit: {limit}. {_OVERRIDE}")
+    if request.scope.override_limits:
+        saved = saved.without_limits
+    if goes_on and saved.held_registries:
+        held = "; ".join(held.described for held in saved.held_registries)
+        voice.warn(printable(f"Held by a limit, so that nothing is changed there: {held}. {_OVERRIDE}"))
+    if goes_on and saved.free and not (flags["yes"] or _confirmed(saved)):
         voice.warn("Not confirmed. Nothing was changed.")
         status, goes_on = Exit.ERROR, False
     if not goes_on:
@@ -120,10 +125,11 @@ class _Going:
         """Nothing more comes."""
 
 
+_OVERRIDE: Final = "To go ahead all the same: --override-limits."
 _OF_THE_PLAN: Final = frozenset(
     {
         "repositories", "otherwise", "trial_for", "delete_after_archived", "keep_newest", "keep_tags", "keep_latest", "pushed_within", "pulled_within", "used_within", "max_fraction",
-        "max_images", "max_bytes", "regions", "consumer_regions", "uses_files", "skip_sources",
+        "max_images", "max_bytes", "max_images_per_registry", "max_bytes_per_registry", "regions", "consumer_regions", "uses_files", "skip_sources",
         "with_sources", "source_options", "exact_size", "prices",
     }
 )  # fmt: skip
@@ -147,7 +153,10 @@ def _planned_now(
     say_what_is_lacking(world, request, footer.coverage, voice)
     require_matches(run, request.scope)
     verdict = None if footer.verdict is None else footer.verdict.detail
-    saved = SavedPlan(run.header, tuple(going.images), footer.summary, verdict, figures=footer.figures)
+    saved = SavedPlan(
+        run.header, tuple(going.images), footer.summary, verdict, figures=footer.figures,
+        held_registries=footer.held_registries,
+    )  # fmt: skip
     if footer.verdict is not None:
         return saved, Exit.HELD, False
     if not going.images:
@@ -210,13 +219,13 @@ def _say_what_the_plan_reads(saved: SavedPlan, voice: Voice) -> None:
 
 def _confirmed(saved: SavedPlan) -> bool:
     """Ask the user to type the account and the number of images: a habit of typing y is no answer."""
-    accounts, number = sorted({row.account for row in saved.going}), len(saved.going)
+    accounts, number = sorted({row.account for row in saved.free}), len(saved.free)
     several = len(accounts) > 1
     word = str(len(accounts)) if several else accounts[0]
     where = f"{word} accounts" if several else f"account {word}"
     print(
         f"This {_what_it_does(saved)} of {where}, planned at {rfc3339(saved.header.created_at)}. "
-        f"{_undoing(saved.going)}",
+        f"{_undoing(saved.free)}",
         file=sys.stderr,
     )
     print(
@@ -232,7 +241,7 @@ def _what_it_does(saved: SavedPlan) -> str:
     """In words: "deletes up to 3 images (12 MB at most) and archives up to 2 images"."""
     parts = []
     for action, verb in ((Action.DELETE, "deletes"), (Action.ARCHIVE, "archives"), (Action.UNTAG, "takes tags off")):
-        rows = [row for row in saved.going if row.action is action]
+        rows = [row for row in saved.free if row.action is action]
         if rows:
             figures = saved.figures if action is Action.DELETE else None
             most = f" ({planned_bytes(sum(row.size_bytes for row in rows), figures)})" if action in GOING else ""

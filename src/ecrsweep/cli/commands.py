@@ -99,6 +99,10 @@ _limits = _all_of(
                  help="Hold a repository of more than 20 images of which more than this fraction would go; 1 is no limit."),
     click.option("--max-images", type=int, metavar="N", help="Hold the run if more images would go."),
     click.option("--max-bytes", type=int, metavar="N", help="Hold the run if more bytes would go."),
+    click.option("--max-images-per-registry", type=int, metavar="N",
+                 help="Hold a registry if more images of it would go; others go on."),
+    click.option("--max-bytes-per-registry", type=int, metavar="N",
+                 help="Hold a registry if more bytes of it would go; others go on."),
     click.option("--override-limits", is_flag=True, help="Go ahead although a limit is passed."),
 )  # fmt: skip
 _true_bytes = _all_of(

@@ -191,6 +191,14 @@ _LIMITS: Final = Table(
         ),
         "max_images": Member(Count(), "Hold the run if more images would go. `--max-images`.", "no limit"),
         "max_bytes": Member(Count(), "Hold the run if more bytes would go. `--max-bytes`.", "no limit"),
+        "max_images_per_registry": Member(
+            Count(),
+            "Hold a registry (an account's in a region) if more images of it would go. `--max-images-per-registry`.",
+            "no limit",
+        ),
+        "max_bytes_per_registry": Member(
+            Count(), "Hold a registry if more bytes of it would go. `--max-bytes-per-registry`.", "no limit"
+        ),
     }
 )
 
@@ -326,6 +334,8 @@ _NAMES: Final = {
     ("limits", "fraction_from"): "fraction_from",
     ("limits", "max_images"): "max_images",
     ("limits", "max_bytes"): "max_bytes",
+    ("limits", "max_images_per_registry"): "max_images_per_registry",
+    ("limits", "max_bytes_per_registry"): "max_bytes_per_registry",
 }
 """Where what stands under a key ends in `Settings`."""
 

@@ -68,7 +68,9 @@ def _plan() -> dict[str, Any]:
         "foreign_uses": {"type": "integer"},
         "indexes_last_read_by_ourselves": {"type": "integer"},
     }
-    return _object(members) | {"$defs": parts}
+    where = {name: {"type": "string"} for name in ("account", "region", "code", "detail")}
+    optional = {"held_registries": {"type": "array", "items": _object(where)}}
+    return _object(members | optional, tuple(members)) | {"$defs": parts}
 
 
 def _uses() -> dict[str, Any]:

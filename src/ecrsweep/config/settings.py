@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_fraction: float | None = 0.5
     max_images: int | None = None
     max_bytes: int | None = None
+    max_images_per_registry: int | None = None
+    max_bytes_per_registry: int | None = None
     override_limits: bool = False
     state: str | None = None
     exact_size: bool = False
@@ -111,6 +113,8 @@ def limits_of(settings: Settings) -> Limits:
         fraction_from=settings.fraction_from,
         max_images=settings.max_images,
         max_bytes=settings.max_bytes,
+        max_images_per_registry=settings.max_images_per_registry,
+        max_bytes_per_registry=settings.max_bytes_per_registry,
     )
 
 

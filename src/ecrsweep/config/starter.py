@@ -37,7 +37,7 @@ _TAIL: Final = """
 # Brakes, for when a plan is larger than you expect. The first holds without being said; 1 is no limit.
 # limits:
 #   max_fraction: 0.5   # of one repository of more than 20 images
-#   max_images: 1000    # of one run
+#   max_images: 1000    # of one run; max_images_per_registry: of one account in one region
 
 # Images that must stay whatever happens, and why: docs/formats.md has the form.
 # holds: [holds.yaml]

@@ -17,7 +17,7 @@ from ecrsweep.core.errors import BadInput, PlanAltered, PlanExpired, PlanUnreada
 from ecrsweep.core.holds import Hold
 from ecrsweep.core.images import Kind, OwnReads, Status
 from ecrsweep.core.names import Registry, Repository
-from ecrsweep.core.plan import Missed, RepositoryPlan, Summary
+from ecrsweep.core.plan import HeldRegistry, Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import DURATIONS, Limits, Policy, format_duration, parse_duration
 from ecrsweep.core.prices import Prices
 from ecrsweep.core.savings import Figures, Savings, Sizes, monthly_savings
@@ -136,6 +136,8 @@ class Footer(msgspec.Struct, frozen=True):
     savings: Savings | None = None
     missed: tuple[Missed, ...] = ()
     """The images that something uses and that are archived."""
+    held_registries: tuple[HeldRegistry, ...] = ()
+    """Those that a limit holds as a whole. Their images stand in the plan as they were decided."""
 
     @property
     def figures(self) -> Figures | None:
@@ -152,6 +154,7 @@ class Footer(msgspec.Struct, frozen=True):
             "foreign_uses": self.foreign_uses,
             "indexes_last_read_by_ourselves": self.own_reads.indexes,
             **({"archived_in_use": [missed_document(image) for image in self.missed]} if self.missed else {}),
+            **held_document(self.held_registries),
         }
         document |= {"images_last_read_by_ourselves": self.own_reads.images} if self.own_reads.images else {}
         return document | ({} if self.savings is None else {"savings": savings_document(self.savings)})
@@ -194,6 +197,19 @@ class SavedPlan(msgspec.Struct, frozen=True):
     digest: str | None = None
     """That of its content, where it was read from a file."""
     figures: Figures | None = None
+    held_registries: tuple[HeldRegistry, ...] = ()
+    """Those in which nothing is to be changed."""
+
+    @property
+    def without_limits(self) -> "SavedPlan":
+        """The same where the user overrides the limits that hold it."""
+        return msgspec.structs.replace(self, verdict=None, held_registries=())
+
+    @property
+    def free(self) -> tuple[PlannedImage, ...]:
+        """The images that it changes, but for those of registries that are held."""
+        held = {held.registry for held in self.held_registries}
+        return tuple(row for row in self.going if row.place.registry not in held)
 
 
 def planned(repository: Repository, decision: Decision) -> PlannedImage:
@@ -306,6 +322,26 @@ def missed_document(image: Missed) -> dict[str, Any]:
     }
 
 
+def held_document(held: Sequence[HeldRegistry]) -> dict[str, Any]:
+    """The member for registries that are held, as JSON-able data; nothing where there are none."""
+    rows = [
+        {"account": one.registry.account, "region": one.registry.region, **msgspec.to_builtins(one.reason)}
+        for one in held
+    ]
+    return {"held_registries": rows} if rows else {}
+
+
+def read_held(raw: Mapping[str, Any]) -> tuple[HeldRegistry, ...]:
+    """What `held_document` made. Raises `PlanUnreadable`."""
+    try:
+        return tuple(
+            HeldRegistry(msgspec.convert(row, Registry), msgspec.convert(row, Reason))
+            for row in raw.get("held_registries", ())
+        )
+    except (TypeError, msgspec.ValidationError) as error:
+        raise PlanUnreadable(f"The registries that the plan holds cannot be read: {error}") from error
+
+
 def policy_document(policy: Policy) -> dict[str, Any]:
     """A policy as JSON-able data, durations as people write them."""
     fields: dict[str, Any] = msgspec.to_builtins(policy)
@@ -378,8 +414,17 @@ def read_rows(lines: Iterable[bytes], take: Callable[[PlannedImage], None]) -> S
         raise PlanUnreadable(
             "This is not a saved plan: it has no header and footer. Make one with: ecrsweep plan --save FILE"
         )
-    summary, verdict, figures = _read_footer(pending, content, count)
-    return SavedPlan(header, (), summary, verdict, f"sha256:{content.hexdigest()}", figures)
+    footer = _read_footer(pending, content, count)
+    verdict = footer.get("verdict")
+    return SavedPlan(
+        header,
+        (),
+        msgspec.convert(footer["summary"], Summary),
+        None if verdict is None else str(verdict.get("detail")),
+        f"sha256:{content.hexdigest()}",
+        msgspec.convert(footer["summary"], Figures) if footer.get("savings") else None,
+        read_held(footer),
+    )
 
 
 def read_header(raw: Mapping[str, Any]) -> Header:
@@ -413,7 +458,7 @@ def _read_footer(
     line: bytes,
     content: Any,  # noqa: ANN401 - hashlib has no public type
     count: int,
-) -> tuple[Summary, str | None, Figures | None]:
+) -> dict[str, Any]:
     raw = _json_object(line, "The plan was cut short: its last line is not a footer")
     if "summary" not in raw or "digest" not in raw:
         raise PlanUnreadable("The plan was cut short: it has no footer. Nothing was done.")
@@ -421,9 +466,7 @@ def _read_footer(
     content.update(msgspec.json.encode(raw))
     if raw.get("lines") != count or claimed != f"sha256:{content.hexdigest()}":
         raise PlanAltered("The plan was changed after it was saved: its content does not match its digest.")
-    verdict = raw.get("verdict")
-    figures = msgspec.convert(raw["summary"], Figures) if raw.get("savings") else None
-    return msgspec.convert(raw["summary"], Summary), None if verdict is None else str(verdict.get("detail")), figures
+    return raw
 
 
 def _json_object(line: bytes, otherwise: str) -> dict[str, Any]:

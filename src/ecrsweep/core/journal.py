@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ecrsweep.core.decisions import Action
-from ecrsweep.core.document import PlannedImage, SavedPlan, read_header
+from ecrsweep.core.document import PlannedImage, SavedPlan, held_document, read_header, read_held
 from ecrsweep.core.errors import JournalUnreadable, PlanUnreadable
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.plan import Summary
@@ -107,6 +107,7 @@ def begun(
         "event": "begun", "format": JOURNAL_FORMAT, "run": run, "at": rfc3339(now), "account": account,
         "tool_version": tool_version, "plan": plan.digest, "header": plan.header.document(),
         "summary": msgspec.to_builtins(plan.summary), "override_limits": override_limits,
+        **held_document(plan.held_registries),
     }  # fmt: skip
     rows = msgspec.to_builtins(plan.going)
     for start in range(0, len(rows), _ROWS):
@@ -213,7 +214,9 @@ class _Reading:
         match event.get("event"):
             case "begun":
                 summary = msgspec.convert(event["summary"], Summary)
-                self._begun = SavedPlan(read_header(event["header"]), (), summary, None, event.get("plan"))
+                self._begun = SavedPlan(
+                    read_header(event["header"]), (), summary, None, event.get("plan"), held_registries=read_held(event)
+                )
             case "planned":
                 self._rows += msgspec.convert(event["images"], list[PlannedImage])
             case "resumed":

@@ -13,7 +13,7 @@ import msgspec
 from ecrsweep.core.decisions import GOING, Action, Code, Decision, Reason
 from ecrsweep.core.images import Gap, Inventory, OwnReads, Status
 from ecrsweep.core.ledger import merged, seen_in
-from ecrsweep.core.names import Repository
+from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, Limits, Policy
 from ecrsweep.core.retention import Evidence, decide
 from ecrsweep.core.savings import Sizes, sizes_of
@@ -52,6 +52,18 @@ class Summary(msgspec.Struct, frozen=True):
     def __add__(self, other: "Summary") -> "Summary":
         """Field by field."""
         return Summary(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class HeldRegistry(msgspec.Struct, frozen=True):
+    """A registry in which nothing is to be changed, whatever was decided of its images, and why."""
+
+    registry: Registry
+    reason: Reason
+
+    @property
+    def described(self) -> str:
+        """In words: where, and why."""
+        return f"account {self.registry.account} in {self.registry.region} ({self.reason.detail})"
 
 
 class Missed(msgspec.Struct, frozen=True):
@@ -172,12 +184,22 @@ def run_limit(limits: Limits, summary: Summary) -> Reason | None:
 
     Bytes are held to the upper bound, also where the true bytes are known: a limit may stop too much, never too little.
     """
-    if limits.max_images is not None and summary.going > limits.max_images:
-        return Reason(Code.LIMIT, f"{summary.going} images would go, the limit is {limits.max_images}")
+    return _limit(limits.max_images, limits.max_bytes, summary)
+
+
+def held_by_limits(limits: Limits, summaries: Mapping[Registry, Summary]) -> tuple[HeldRegistry, ...]:
+    """The registries that are held by a limit of their own, by account and region. Bytes as in `run_limit`."""
+    most_images, most_bytes = limits.max_images_per_registry, limits.max_bytes_per_registry
+    reasons = {registry: _limit(most_images, most_bytes, summaries[registry]) for registry in sorted(summaries)}
+    return tuple(HeldRegistry(registry, reason) for registry, reason in reasons.items() if reason is not None)
+
+
+def _limit(most_images: int | None, most_bytes: int | None, summary: Summary) -> Reason | None:
+    if most_images is not None and summary.going > most_images:
+        return Reason(Code.LIMIT, f"{summary.going} images would go, the limit is {most_images}")
     size = summary.delete_bytes_upper_bound + summary.archive_bytes_upper_bound
-    if limits.max_bytes is not None and size > limits.max_bytes:
-        found = f"up to {size} bytes would go"
-        return Reason(Code.LIMIT, f"{found}, the limit is {limits.max_bytes}")
+    if most_bytes is not None and size > most_bytes:
+        return Reason(Code.LIMIT, f"up to {size} bytes would go, the limit is {most_bytes}")
     return None
 
 

@@ -146,20 +146,22 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The brakes on a plan that is larger than its owner expects. None is off.
 
-    `max_fraction` (0 to 1) holds a repository of more than `fraction_from` images alone; `max_images`
-    and `max_bytes` hold the whole run.
+    `max_fraction` (0 to 1) holds a repository of more than `fraction_from` images alone; `max_images_per_registry` and
+    `max_bytes_per_registry` hold a registry, `max_images` and `max_bytes` the whole run.
     """
 
     max_fraction: float | None = None
     fraction_from: int = 20
     max_images: int | None = None
     max_bytes: int | None = None
+    max_images_per_registry: int | None = None
+    max_bytes_per_registry: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant. Raises `BadInput`."""
         if self.max_fraction is not None and not 0 <= self.max_fraction <= 1:
             raise BadInput(f"max-fraction is {self.max_fraction}: accepted are 0 to 1")
-        for field in ("max_images", "max_bytes"):
+        for field in ("max_images", "max_bytes", "max_images_per_registry", "max_bytes_per_registry"):
             if (getattr(self, field) or 0) < 0:
                 raise BadInput(f"{field.replace('_', '-')} is {getattr(self, field)}: it cannot be negative")
 

@@ -207,7 +207,16 @@ def verdict(footer: Footer, *, past: bool = False) -> str:
         parts.append(f"{counted(summary.archive, 'image')} {be} archived, {moved}.")
     if summary.untag:
         parts.append(f"{counted(summary.untag, 'image')} {lose} tags and stay.")
-    return f"{' '.join(parts)}{held} Nothing was changed."
+    limited = f" {_held_registries(footer)}" if footer.held_registries else ""
+    return f"{' '.join(parts)}{held} Nothing was changed.{limited}"
+
+
+def _held_registries(footer: Footer) -> str:
+    """Which registries a limit holds, in a sentence or two."""
+    places = [held.described for held in footer.held_registries]
+    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    named = "; ".join(places[:_SHOWN])
+    return f"Held as a whole: {named}{more}. Nothing goes there without --override-limits."
 
 
 class ApplyTable:

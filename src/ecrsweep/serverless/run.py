@@ -21,7 +21,14 @@ from ecrsweep.aws.state import BucketState
 from ecrsweep.aws.world import AwsWorld
 from ecrsweep.config import Settings
 from ecrsweep.core.decisions import Code
-from ecrsweep.core.document import PlannedImage, SavedPlan, changing_documents, read_plan, summary_document
+from ecrsweep.core.document import (
+    PlannedImage,
+    SavedPlan,
+    changing_documents,
+    held_document,
+    read_plan,
+    summary_document,
+)
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.outcomes import ApplyResult, Outcome
 from ecrsweep.core.times import rfc3339
@@ -86,7 +93,9 @@ class Run:
                 self._cache.store()
         self.was_cut = self._saved is None
         if self._saved is not None and self._asked.command == "apply" and not self._is_held_whole:
-            self._apply(self._world, self._request, self._saved, stop)
+            overridden = self._request.scope.override_limits
+            saved = self._saved.without_limits if overridden else self._saved
+            self._apply(self._world, self._request, saved, stop)
         self._memory.write(log.warning)
 
     def _settings(self, session: AwsSession) -> Settings:
@@ -136,6 +145,7 @@ class Run:
             document["summary"] = summary_document(self._saved.summary, self._saved.figures)
             detail = self._saved.verdict
             document["verdict"] = None if detail is None else {"code": Code.LIMIT.value, "detail": detail}
+            document |= held_document(self._saved.held_registries)
         result = None if self._carrying is None else self._carrying.result()
         if result is not None:
             document |= {"deleted": result.count(Outcome.DELETED), "apply": result.document()}
@@ -209,7 +219,10 @@ class Run:
             if self._desk is not None:
                 self._plan_address = self._desk.put(f"plans/{self.name}.jsonl", Path(file.name))
         verdict = None if footer.verdict is None else footer.verdict.detail
-        return SavedPlan(run.header, tuple(going), footer.summary, verdict, figures=footer.figures)
+        return SavedPlan(
+            run.header, tuple(going), footer.summary, verdict, figures=footer.figures,
+            held_registries=footer.held_registries,
+        )  # fmt: skip
 
     def _apply(self, world: AwsWorld, request: Request, saved: SavedPlan, stop: Stop) -> None:
         if stop():

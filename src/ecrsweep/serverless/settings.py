@@ -41,6 +41,8 @@ _NARROWING: Final = (
     "max_fraction",
     "max_images",
     "max_bytes",
+    "max_images_per_registry",
+    "max_bytes_per_registry",
 )
 """What can only keep more."""
 _LIKENESS: Final = 0.75

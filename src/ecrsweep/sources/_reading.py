@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from ecrsweep.aws.clients import action_of
 from ecrsweep.aws.errors import code_of
-from ecrsweep.aws.session import action_of
 from ecrsweep.core.errors import (
     AwsFailure,
     ClosedByOrganization,

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from ecrsweep.aws.organization import Account, accounts_of
+from ecrsweep.aws.pool import ordered_map
 from ecrsweep.aws.roles import assumed
 from ecrsweep.aws.session import AwsSession
 from ecrsweep.config import Listed, Settings, check_account_number, check_role
@@ -18,6 +19,7 @@ from ecrsweep.core.errors import AwsFailure, BadInput
 
 ALL_REGIONS: Final = "all"
 _OPEN: Final = "ACTIVE"
+_SIDE_BY_SIDE: Final = 64
 
 
 def check_accounts(settings: Settings) -> None:
@@ -122,11 +124,15 @@ def _way(member: Member) -> tuple[str | None, str | None, str | None]:
     return member.role, member.external_id, member.profile
 
 
-def _with_regions(members: Iterable[Member], session: AwsSession) -> Iterator[Member]:
-    """The members, `all` regions by name."""
-    for member in members:
-        regions = _enabled(member, session) if ALL_REGIONS in member.regions else member.regions
+def _with_regions(members: Sequence[Member], session: AwsSession) -> Iterator[Member]:
+    """The members, `all` regions by name: each account says itself which these are, many side by side."""
+    named = ordered_map(lambda member: _named(member, session), members, _SIDE_BY_SIDE)
+    for member, regions in zip(members, named, strict=True):
         yield msgspec.structs.replace(member, regions=tuple(sorted(set(regions))))
+
+
+def _named(member: Member, session: AwsSession) -> Sequence[str]:
+    return _enabled(member, session) if ALL_REGIONS in member.regions else member.regions
 
 
 def _enabled(member: Member, session: AwsSession) -> Sequence[str]:

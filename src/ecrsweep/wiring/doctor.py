@@ -78,7 +78,7 @@ def examine(session: AwsSession, world: AwsWorld, request: Request, memory: Memo
     census = take_census(world, request, say, recalled)
     say("Asking who else may pull")
     outsiders = Outsiders(world, request)
-    outsiders.survey({Asked(one.registry.account, one.registry.region): one.names for one in found if one.names})
+    outsiders.look({Asked(one.registry.account, one.registry.region): one.names for one in found if one.names})
     coverage = [entry for entry in census.coverage if entry.source != LEDGER_SOURCE]
     coverage += [_as_gap(one.registry, check) for one in found for check in _bad(one.registry)]
     coverage += outsiders.coverage

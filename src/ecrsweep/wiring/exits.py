@@ -39,7 +39,8 @@ def gravest(found: Iterable[Exit]) -> Exit:
 
 def plan_statuses(footer: "Footer", *, exit_code: bool) -> Iterator[Exit]:
     """What a plan says; candidates count only where they are asked for (`--exit-code`)."""
-    if any(entry.is_gap for entry in footer.coverage) or footer.verdict is not None or footer.limited:
+    limited = footer.limited or footer.held_registries or footer.verdict is not None
+    if limited or any(entry.is_gap for entry in footer.coverage):
         yield Exit.HELD
     if exit_code and footer.summary.changing:
         yield Exit.CANDIDATES

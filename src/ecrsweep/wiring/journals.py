@@ -74,7 +74,7 @@ def recording(
 
 def leases_on(store: StateStore, world: AwsWorld, saved: SavedPlan) -> Leases:
     """The leases on the registries that a plan changes, not taken yet."""
-    return Leases(store, {image.place.registry for image in saved.going}, world.run, clock=time.time)
+    return Leases(store, {image.place.registry for image in saved.free}, world.run, clock=time.time)
 
 
 def begin_record(

@@ -125,12 +125,14 @@ class OriginalRun:
         statuses = list(plan_statuses(footer, exit_code=False))
         if footer.verdict is not None:
             print(f"Held by a limit: {footer.verdict.detail}.")
+        for held in footer.held_registries:
+            print(f"Held by a limit: {held.described}.")
         result = None
         if not settings.dry_run and going and footer.verdict is None:
             again = PlanRun(world, request, take_census(world, request, _silent), time.time())
             self._carrying = begin_apply(
                 world,
-                SavedPlan(run.header, tuple(going), footer.summary, None),
+                SavedPlan(run.header, tuple(going), footer.summary, None, held_registries=footer.held_registries),
                 again,
                 say=_silent,
                 record=Record(time.time),
