@@ -273,7 +273,9 @@ consumers: {{accounts: [{{account: "{HUB}", profile: hub}}, {{account: "{BANK}",
 sources: {{skip: [{", ".join(sorted(REGIONAL_SOURCES - {"ecs"}))}]}}
 """
     environ: dict[str, Any] = {"AWS_CONFIG_FILE": str(tmp_path / "aws")}
-    missing = asking("plan", "--config", configured(asking, text.replace("profile: wrong", "profile: nosuch")), **environ)
+    missing = asking(
+        "plan", "--config", configured(asking, text.replace("profile: wrong", "profile: nosuch")), **environ
+    )
     assert missing.status == 2
     assert f'account {BANK}: the AWS configuration has no profile "nosuch"' in missing.err
     ended = asking("plan", "--config", configured(asking, text), "--output", "json", **environ)
