@@ -135,3 +135,18 @@ def _after_the_end() -> Seat:
     ahead = Ahead()
     ahead.end()
     return Seat(ahead, 0)
+
+
+def test_what_is_gathered_at_once_does_not_wait_for_one_that_takes_long() -> None:
+    """A walk takes no more than it can hold; a census is over only when all have answered, so none of them waits."""
+    others = threading.Event()
+    done = iter(range(40))
+
+    def ask(number: int) -> int:
+        if number == 0:
+            assert others.wait(10), "all others answer meanwhile, however many there are"
+        elif next(done) == 38:
+            others.set()
+        return number
+
+    assert list(ordered_map(ask, range(40), 2, at_once=True)) == list(range(40))

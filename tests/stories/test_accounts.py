@@ -107,6 +107,7 @@ policies: [{{newest: 1, pulled_within: off, used_within: off}}]
     assert planned.status == 0, planned.err
     assert f"account {HUB} in {HOME}" in planned.out
     assert f"account {BANK}" in planned.out
+    assert "ACCOUNT" in planned.out, "repositories of several accounts may have one name"
     ended = asking("apply", str(saved), "--config", config, "--yes", "--output", "json")
     assert ended.status == 0, ended.err
     assert len(repo.images()) == len(other.images()) == 1

@@ -85,6 +85,7 @@ def test_an_apply_that_plans_on_the_spot_holds_it_too(
 ) -> None:
     ended = cli("apply", *BOTH, *LIMITED, "--pulled-within", "0d", "--used-within", "0d", "--yes")
     assert ended.status == 5
+    assert f"held: 4 images of {large[0].uri}: limit: the whole registry is held" in ended.out
     assert [len(repository.images()) for repository in large] == [5, 5]
     assert len(small.images()) == 1
     assert {call.region for call in aws.calls.log if call.operation == "BatchDeleteImage"} == {ABROAD}

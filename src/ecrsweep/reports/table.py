@@ -4,8 +4,8 @@ A table is laid out once all its rows are there; rows are sums, so a million ima
 Whatever comes from outside goes through `printable`: a tag can hold an escape sequence, a plan file anything.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TextIO
 
 from rich.console import Console
@@ -65,6 +65,7 @@ class PlanTable:
         self._prices = prices
         self._verbose = verbose
         self._rows: list[tuple[RepositoryPlan, Summary]] = []
+        self._accounts: set[str] = set()
         self._regions: set[str] = set()
         self._past = False
 
@@ -94,6 +95,7 @@ class PlanTable:
         """Take a repository into the table; with `verbose`, show its images now."""
         bare = RepositoryPlan(plan.repository, (), (), plan.gaps, sizes=plan.sizes)
         self._rows.append((bare, plan.summary))
+        self._accounts.add(plan.repository.registry.account)
         self._regions.add(plan.repository.registry.region)
         if self._verbose and plan.decisions:
             self._out.print(Text(plan.repository.uri, style="bold"))
@@ -127,19 +129,22 @@ class PlanTable:
 
     def _table(self, footer: Footer) -> Table:
         total, savings = footer.summary, footer.savings
-        many = len(self._regions) > 1
         table = borderless()
-        if many:
-            table.add_column("REGION", no_wrap=True)
+        places = [("ACCOUNT", self._accounts), ("REGION", self._regions)]
+        shown = [name for name, found in places if len(found) > 1]
+        for name in shown:
+            table.add_column(name, no_wrap=True)
         table.add_column("REPOSITORY", no_wrap=True)
         columns = _columns(total, exact=savings is not None)
         for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         for plan, summary in self._rows:
-            place = [plan.repository.registry.region] if many else []
+            registry = plan.repository.registry
+            named = {"ACCOUNT": registry.account, "REGION": registry.region}
+            place = [named[name] for name in shown]
             cells = (cell(summary, plan.sizes) for cell in columns.values())
             table.add_row(*place, printable(plan.repository.name), *cells)
-        place = [""] if many else []
+        place = [""] * len(shown)
         table.add_section()
         cells = (cell(total, None if savings is None else savings.total) for cell in columns.values())
         table.add_row(*place, counted(total.repositories, "repository"), *cells, style="bold")
@@ -236,16 +241,32 @@ class ApplyTable:
         if by_repository:
             self._out.print(_outcome_table(by_repository))
             self._out.print()
-        for entry in shown:
-            tags = ", ".join(entry.image.tags) or "untagged"
-            why = ": ".join(part for part in (entry.code, entry.message) if part)
-            line = f"{entry.outcome.value}: {entry.image.place.uri}@{entry.image.digest} ({tags})"
-            self._out.print(Text(printable(f"{line}: {why}" if why else line)))
+        for line in _left_lines(shown, each=self._verbose):
+            self._out.print(Text(printable(line)))
         for line in coverage_lines([entry for entry in result.coverage if entry.is_gap], 0):
             self._out.print(Text(printable(line), style="bold red"))
         if result.journal is not None:
             self._out.print(f"Written down in {printable(result.journal)}")
         self._out.print(Text(apply_sentence(result), style="bold"))
+
+
+def _left_lines(results: Sequence[Result], *, each: bool) -> Iterator[str]:
+    """A line an image; unless `each` is asked for, one for all of a repository that a limit holds: they may be thousands."""
+    limited = Counter(
+        (entry.image.place.uri, entry.message or "") for entry in results if _is_limited(entry) and not each
+    )
+    for entry in results:
+        tags = ", ".join(entry.image.tags) or "untagged"
+        why = ": ".join(part for part in (entry.code, entry.message) if part)
+        line = f"{entry.outcome.value}: {entry.image.place.uri}@{entry.image.digest} ({tags})"
+        if each or not _is_limited(entry):
+            yield f"{line}: {why}" if why else line
+    for (uri, message), number in limited.items():
+        yield f"{Outcome.HELD.value}: {counted(number, 'image')} of {uri}: {Code.LIMIT.value}: {message}"
+
+
+def _is_limited(entry: Result) -> bool:
+    return entry.outcome is Outcome.HELD and entry.code == Code.LIMIT.value
 
 
 _EXPECTED: Final = CHANGED | {Outcome.ALREADY_GONE}
