@@ -274,6 +274,11 @@ consumers: {{accounts: [{{account: "{HUB}", profile: hub}}, {{account: "{BANK}",
 sources: {{skip: [{", ".join(sorted(REGIONAL_SOURCES - {"ecs"}))}]}}
 """
     environ: dict[str, Any] = {"AWS_CONFIG_FILE": str(tmp_path / "aws")}
+    missing = asking(
+        "plan", "--config", configured(asking, text.replace("profile: wrong", "profile: nosuch")), **environ
+    )
+    assert missing.status == 2
+    assert f'account {BANK}: the AWS configuration has no profile "nosuch"' in missing.err
     ended = asking("plan", "--config", configured(asking, text), "--output", "json", **environ)
     assert gaps(ended) == {(BANK, "ecs")}, "its profile is of another account"
     assert "are of account 222222222222" in ended.out

@@ -8,7 +8,7 @@ botocore asks its credentials for keys in the thread that calls, and what it hol
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache, partial
@@ -175,6 +175,11 @@ class Clients:
                 self._found = self._own.load_credentials()
             found: Credentials | None = self._found
             return found
+
+    @property
+    def profiles(self) -> Sequence[str]:
+        """The profiles of the AWS configuration."""
+        return list(self._boto.available_profiles)
 
     def client(self, service: str, region: str, caller: Caller) -> Client:
         """The client of a service in a region, for somebody's calls. Raises `BadInput` where there can be none."""

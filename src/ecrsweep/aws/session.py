@@ -85,6 +85,11 @@ class AwsSession:
         return session
 
     @property
+    def profiles(self) -> Sequence[str]:
+        """The profiles of the AWS configuration."""
+        return self._clients.profiles
+
+    @property
     def partition(self) -> str:
         """The partition in which it begins, which its credentials are of."""
         return self.partition_of(self._first_region)

@@ -94,6 +94,11 @@ def _accounts(entry: Listed, session: AwsSession) -> Iterator[Account]:
 def _member(entry: Listed, account: Account, settings: Settings, session: AwsSession) -> Member:
     regions = entry.regions or settings.regions or tuple(filter(None, [session.configured_region]))
     role, external = entry.role, entry.external_id
+    if entry.profile is not None and entry.profile not in session.profiles:
+        known = ", ".join(sorted(session.profiles)) or "none"
+        raise BadInput(
+            f'account {account.number}: the AWS configuration has no profile "{entry.profile}"; it has: {known}'
+        )
     if entry.profile is None and account.number != session.account:
         role, external = role or settings.role_name, external or settings.external_id
         if role is None:
