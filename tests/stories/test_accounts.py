@@ -194,6 +194,35 @@ def test_an_account_that_may_pull_and_is_not_asked_is_told(aws: Emulator, asking
     assert SHOP not in notes(asking.plan(*LISTED, "--keep-newest", "1", "--max-fraction", "1"))
 
 
+def test_where_images_are_replicated_to_is_told(aws: Emulator, asking: Cli, repo: Repository) -> None:
+    destinations = [{"region": ABROAD, "registryId": HUB}]
+    rules = [{"destinations": destinations, "repositoryFilters": [{"filter": "team", "filterType": "PREFIX_MATCH"}]}]
+    aws.client("ecr", HOME, account=HUB).put_replication_configuration(replicationConfiguration={"rules": rules})
+    ended = asking("plan", *LISTED, "--keep-newest", "1", "--max-fraction", "1", "--pulled-within", "0d")
+    assert ended.status == 0, ended.err
+    assert f"team* replicated to {ABROAD} of account {HUB}" in ended.out
+
+
+def test_an_account_stands_as_it_is_written_by_itself_whatever_the_organisation_says(
+    aws: Emulator, asking: Cli, repo: Repository
+) -> None:
+    """With another role than the rest of the organisation; the same account with two roles makes no sense."""
+    organization = aws.client("organizations", account=TOOLING)
+    organization.create_organization(FeatureSet="ALL")
+    made = organization.create_account(AccountName="one", Email="one@example.com")["CreateAccountStatus"]["AccountId"]
+    text = f"""
+registries: [{{account: "{made}", role: special}}]
+consumers: {{accounts: [{{organization: {{}}, role: {ROLE}}}]}}
+"""
+    ended = asking("plan", "--config", configured(asking, text), "--output", "json")
+    assert ":role/special cannot be assumed" in ended.out
+    assert f"{made}:role/{ROLE}" not in ended.out
+    twice = text.replace("{organization: {}, ", f'{{account: "{made}", ')
+    refused = asking("plan", "--config", configured(asking, twice))
+    assert refused.status == 2
+    assert "different roles or profiles" in refused.err
+
+
 def test_with_strict_consumers_such_an_account_holds_what_it_may_pull(
     aws: Emulator, asking: Cli, repo: Repository
 ) -> None:
@@ -223,7 +252,7 @@ policies: [{{newest: 1, pulled_within: off, used_within: off}}]
 
 
 def test_the_accounts_of_an_organisation_are_found(aws: Emulator, asking: Cli, repo: Repository) -> None:
-    """All but the one left out; a suspended one is a gap."""
+    """All but the one left out, that of the credentials without a role; one that is closed is a gap and says so."""
     organization = aws.client("organizations", account=TOOLING)
     organization.create_organization(FeatureSet="ALL")
     made = [
@@ -244,7 +273,9 @@ sources: {{skip: [{", ".join(sorted(REGIONAL_SOURCES - {"ecs"}))}]}}
     ended = asking("plan", "--config", config, "--output", "json")
     asked = {entry["account"] for entry in ended.json["coverage"] if entry["source"] == "ecs"}
     assert asked == {TOOLING, HUB, made[0]}
-    assert (made[0], "ecs") in gaps(ended), "nobody put up a role there"
+    assert gaps(ended) == {(made[0], "ecs")}, "nobody put up a role there"
+    organization.close_account(AccountId=made[0])
+    assert f"account {made[0]} is SUSPENDED" in asking("plan", "--config", config, "--output", "json").out
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,18 @@ _OPEN: Final = "ACTIVE"
 _SIDE_BY_SIDE: Final = 64
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """An account of a list, and whether it is named there by itself."""
+
+    member: Member
+    named: bool
+
+    def told_of(self, account: Account) -> "_Found":
+        """The same, with what AWS Organizations says of it."""
+        member = msgspec.structs.replace(self.member, name=account.name, closed=_closed(account))
+        return _Found(member, self.named)
+
+
 def check_accounts(settings: Settings) -> None:
     """Before AWS is asked anything. Raises `BadInput`."""
     for account in settings.accounts:
@@ -61,25 +73,27 @@ def _holding(settings: Settings) -> Sequence[Listed]:
     return [Listed(account) for account in settings.accounts] or [Listed()]
 
 
-def _chosen(holding: dict[str, Member], settings: Settings) -> dict[str, Member]:
+def _chosen(holding: dict[str, _Found], settings: Settings) -> dict[str, _Found]:
     """Those of them that `--account` names. Everybody else is asked all the same."""
     if not settings.accounts:
         return holding
     strangers = sorted(set(settings.accounts) - holding.keys())
     if strangers:
         raise BadInput(f"--account {strangers[0]}: the configuration lists no such account under registries")
-    return {account: member for account, member in holding.items() if account in settings.accounts}
+    return {account: found for account, found in holding.items() if account in settings.accounts}
 
 
-def _unfolded(listed: Iterable[Listed], settings: Settings, session: AwsSession) -> dict[str, Member]:
+def _unfolded(listed: Iterable[Listed], settings: Settings, session: AwsSession) -> dict[str, _Found]:
     """Each account of a list once, with its defaults. One that is named by itself stands as it is written there."""
-    found: dict[str, Member] = {}
+    found: dict[str, _Found] = {}
     for entry in sorted(listed, key=lambda entry: entry.organization is not None):
         for account in _accounts(entry, session):
             if account.number not in found:
-                found[account.number] = _member(entry, account, settings, session)
+                found[account.number] = _Found(_member(entry, account, settings, session), entry.organization is None)
             elif entry.organization is None:
                 raise BadInput(f"account {account.number} is listed twice")
+            else:
+                found[account.number] = found[account.number].told_of(account)
     return found
 
 
@@ -93,36 +107,55 @@ def _accounts(entry: Listed, session: AwsSession) -> Iterator[Account]:
 
 def _member(entry: Listed, account: Account, settings: Settings, session: AwsSession) -> Member:
     regions = entry.regions or settings.regions or tuple(filter(None, [session.configured_region]))
-    role, external = entry.role, entry.external_id
+    _check_profile(entry, account, session)
+    role, external = _role(entry, account, settings, session)
+    return Member(
+        account.number, regions, role=role, external_id=external, profile=entry.profile, name=account.name,
+        closed=_closed(account),
+    )  # fmt: skip
+
+
+def _check_profile(entry: Listed, account: Account, session: AwsSession) -> None:
     if entry.profile is not None and entry.profile not in session.profiles:
         known = ", ".join(sorted(session.profiles)) or "none"
         raise BadInput(
             f'account {account.number}: the AWS configuration has no profile "{entry.profile}"; it has: {known}'
         )
-    if entry.profile is None and account.number != session.account:
-        role, external = role or settings.role_name, external or settings.external_id
-        if role is None:
-            raise BadInput(
-                f"account {account.number} is not that of the credentials, {session.account}: name a role (--role-name, or role "
-                "in the configuration) or a profile for it"
-            )
-    return Member(
-        account.number, regions, role=role, external_id=external, profile=entry.profile, name=account.name,
-        closed=None if account.state == _OPEN else account.state,
-    )  # fmt: skip
 
 
-def _joined(holding: Member | None, asked: Member | None) -> Member:
-    """One account, whichever of the lists it is on."""
-    member = holding or asked
-    assert member is not None  # noqa: S101 - it is on one of them
-    if holding is not None and asked is not None and _way(holding) != _way(asked):
+def _role(entry: Listed, account: Account, settings: Settings, session: AwsSession) -> tuple[str | None, str | None]:
+    """The role, and what it wants to be told. The account of the credentials needs none, unless one is written for it."""
+    if account.number == session.account:
+        return (entry.role, entry.external_id) if entry.organization is None else (None, None)
+    role, external = entry.role or settings.role_name, entry.external_id or settings.external_id
+    if entry.profile is not None:
+        return None, None
+    if role is None:
         raise BadInput(
-            f"account {member.account} is listed under registries and consumers with different roles or profiles"
+            f"account {account.number} is not that of the credentials, {session.account}: name a role (--role-name, or role in "
+            "the configuration) or a profile for it"
         )
+    return role, external
+
+
+def _closed(account: Account) -> str | None:
+    return None if account.state == _OPEN else account.state
+
+
+def _joined(holding: _Found | None, asked: _Found | None) -> Member:
+    """One account, whichever of the lists it is on; the way to it is the one of the list that names it by itself."""
+    both = [found for found in (holding, asked) if found is not None]
+    named = [found for found in both if found.named] or both
+    if len({_way(found.member) for found in named}) > 1:
+        account = named[0].member.account
+        raise BadInput(f"account {account} is listed under registries and consumers with different roles or profiles")
     return msgspec.structs.replace(
-        member, regions=() if holding is None else holding.regions, asked=asked is not None
-    )  # fmt: skip
+        named[0].member,
+        regions=() if holding is None else holding.member.regions,
+        asked=asked is not None,
+        name=next((found.member.name for found in both if found.member.name), ""),
+        closed=next((found.member.closed for found in both if found.member.closed), None),
+    )
 
 
 def _way(member: Member) -> tuple[str | None, str | None, str | None]:
