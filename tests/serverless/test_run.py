@@ -11,7 +11,7 @@ from ecrsweep.core.document import Footer, Header, Scope
 from ecrsweep.core.errors import PlanExpired
 from ecrsweep.core.plan import Summary
 from ecrsweep.core.policy import Policy
-from ecrsweep.emulator import Emulator
+from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.emulator.registry import Repository
 from ecrsweep.reports.json import PlanLinesReport
 from ecrsweep.serverless import handler
@@ -173,3 +173,12 @@ def test_a_configuration_and_hold_files_in_the_bucket_are_read(
     run.work(lambda: False)
     assert run.status() is Exit.DONE
     assert [set(image.tags) for image in repo.images()] == [{"v0"}]
+
+
+def test_the_report_tells_what_aws_throttled(aws: Emulator, environ: dict[str, str], repo: Repository) -> None:
+    aws.faults.add(Fault.error("ecr", "DescribeImages", "ThrottlingException", "Rate exceeded", times=2))
+    run = run_of(environ, command="plan")
+    run.work(lambda: False)
+    assert run.report(None)["throttled"] == [
+        {"account": ACCOUNT, "region": "us-east-1", "action": "ecr:DescribeImages", "times": 2}
+    ]

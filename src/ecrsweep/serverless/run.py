@@ -150,6 +150,7 @@ class Run:
         if result is not None:
             document |= {"deleted": result.count(Outcome.DELETED), "apply": result.document()}
         document["missing_permissions"] = self._missing_permissions(result)
+        document["throttled"] = self._throttled()
         return document
 
     def keep(self, report: Mapping[str, Any]) -> str | None:
@@ -260,6 +261,16 @@ class Run:
     def _state(self, request: Request) -> str | None:
         """Where the ledger is: where somebody said, else in the bucket of the function, which is all that lasts."""
         return request.scope.state or (f"s3://{self._asked.bucket}/{STATE_PREFIX}" if self._asked.bucket else None)
+
+    def _throttled(self) -> list[dict[str, Any]]:
+        """How often AWS refused calls for their rate, each of which was repeated more slowly."""
+        counts = {} if self._world is None else self._world.throttled
+        for (account, region, action), times in sorted(counts.items()):
+            log.info("AWS throttled %s in %s of %s %d times", action, region, account, times)
+        return [
+            {"account": account, "region": region, "action": action, "times": times}
+            for (account, region, action), times in sorted(counts.items())
+        ]
 
     def _missing_permissions(self, result: ApplyResult | None) -> list[str]:
         if self._world is None or self._request is None or self._plan_run is None:
