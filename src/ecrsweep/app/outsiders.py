@@ -64,8 +64,11 @@ class Outsiders:
     def coverage(self) -> tuple[Coverage, ...]:
         """What is known of each registry that was looked at."""
         found = []
+        repositories: dict[Registry, list[Repository]] = {}
+        for repository in sorted(self._of_repository):
+            repositories.setdefault(repository.registry, []).append(repository)
         for registry in sorted(self._of_registry):
-            entry = self._entry(registry, sorted(one for one in self._of_repository if one.registry == registry))
+            entry = self._entry(registry, repositories.get(registry, []))
             if entry.notes or entry.error:
                 found.append(entry)
         return tuple(found)

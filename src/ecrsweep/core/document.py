@@ -27,7 +27,7 @@ from ecrsweep.core.uses import Coverage, Use
 PLAN_FORMAT: Final = "ecrsweep.plan/1"
 _AT_ONCE: Final = 1000
 _FEW: Final = 3
-"""So many accounts are named one by one."""
+"""So many accounts, and regions of accounts, are named one by one."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,8 +82,12 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return f"account {self.account} in {', '.join(self.regions)}"
         holding = [member for member in self.members if member.regions]
         if len(holding) <= _FEW:
-            return "; ".join(f"account {member.account} in {', '.join(member.regions)}" for member in holding)
-        return f"{len(holding)} accounts in {', '.join(self.regions)}"
+            return "; ".join(f"account {member.account} in {_regions(member.regions)}" for member in holding)
+        return f"{len(holding)} accounts in {_regions(self.regions)}"
+
+
+def _regions(regions: Sequence[str]) -> str:
+    return ", ".join(regions) if len(regions) <= _FEW else f"{len(regions)} regions"
 
 
 class Header(msgspec.Struct, frozen=True):

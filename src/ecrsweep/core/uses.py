@@ -6,6 +6,7 @@ A use is evidence: it only ever protects. A name that can mean several images pr
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import cached_property
 
 import msgspec
 
@@ -295,7 +296,14 @@ class UseIndex:
 
     def repositories_named_in(self, registry: Registry) -> list[str]:
         """The repository names of a registry that some use names, sorted."""
-        return sorted(repository.name for repository in self._by_repository if repository.registry == registry)
+        return self._named_in.get(registry, [])
+
+    @cached_property
+    def _named_in(self) -> Mapping[Registry, list[str]]:
+        found: dict[Registry, list[str]] = {}
+        for repository in sorted(self._by_repository):
+            found.setdefault(repository.registry, []).append(repository.name)
+        return found
 
     def _names_of(self, repository: Repository) -> list[_Name]:
         return [
