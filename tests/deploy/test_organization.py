@@ -239,7 +239,7 @@ def test_the_table_has_every_parameter_with_its_default() -> None:
 
 
 def test_the_policy_of_the_caller_is_what_the_document_says(cli: Cli) -> None:
-    (command,) = (words for words in commands() if words[0] == "ecrsweep")
+    (command,) = (words for words in commands() if words[:2] == ["ecrsweep", "iam-policy"])
     printed = cli(*command[1 : command.index(">")]).json
     assert printed == policy_document(Wanted(purpose="caller", sources=(), partition="aws"))
     assert printed["Statement"][0]["Resource"] == [f"arn:aws:iam::*:role/{MEMBER['Parameters']['RoleName']['Default']}"]
