@@ -119,9 +119,10 @@ def test_what_is_left_after_the_deletions_lacks_nothing_and_nothing_in_it_is_a_l
 
 
 def in_grace(image: Image, policy: Policy) -> bool:
-    """A referrer that was pushed just now stays, like anything pushed just now, and speaks for nobody."""
+    """A referrer that was pushed or restored just now stays, like anything of that kind, and speaks for nobody."""
     fresh = image.pushed_at is None or NOW - image.pushed_at <= policy.grace
-    return image.kind is Kind.REFERRER and fresh
+    restored = image.activated_at is not None and NOW - image.activated_at <= policy.grace
+    return image.kind is Kind.REFERRER and (fresh or restored)
 
 
 @given(nested(usual=True), policies(), NAMES)
