@@ -165,7 +165,9 @@ class About(msgspec.Struct, frozen=True):
     flag: str = "--with-source"
     """What makes it be asked where that is not the default."""
     once: bool = False
-    """True where it is asked once, by the credentials in hand, not in every account and region."""
+    """True where it is asked once an account, not in every region."""
+    once_a_run: bool = False
+    """True where it does not depend on the account either: asked once, by the credentials in hand."""
 
 
 class Source(Protocol):

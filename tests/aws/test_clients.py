@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import NoCredentialsError, WaiterError
 
 from ecrsweep.aws import clients
 from ecrsweep.aws.roles import assumed
@@ -58,6 +58,29 @@ def test_every_call_is_signed_by_the_account_whose_call_it_is(aws: Emulator, ses
     assert side_by_side(repositories, sessions, 2) == expected * 2
     asked = [call.account for call in aws.calls.log if call.operation == "AssumeRole"]
     assert set(asked) == {ACCOUNT}, "roles are assumed by the caller, in the middle of a member's call too"
+
+
+def test_paginators_waiters_and_signed_addresses_are_of_whoever_has_the_client(
+    aws: Emulator, sessions: list[AwsSession]
+) -> None:
+    """Sources of others use all that a client of boto3 has."""
+
+    def paged(session: AwsSession) -> list[str]:
+        pages = session.client("ecr", HOME).get_paginator("describe_repositories").paginate()
+        return [repository["repositoryName"] for page in pages for repository in page["repositories"]]
+
+    assert side_by_side(paged, sessions, 2) == [[f"of/{account}"] for account in (ACCOUNT, *MEMBERS)] * 2
+    member = sessions[1]
+    aws.calls.reset()
+    address = member.client("sts", HOME).generate_presigned_url("get_caller_identity")
+    assert f"X-Amz-Credential=ASIAEMULATED{MEMBERS[0]}" in address
+    waiter = member.client("ecs", HOME).get_waiter("services_inactive")
+    aws.ecs.cluster(account=MEMBERS[0])
+    with pytest.raises(WaiterError, match="MISSING"):
+        waiter.wait(cluster="default", services=["gone"])
+    assert {
+        call.account for call in aws.calls.log if call.service == "ecs" and call.operation == "DescribeServices"
+    } == {MEMBERS[0]}
 
 
 def test_accounts_of_roles_share_clients_and_those_of_profiles_have_their_own(

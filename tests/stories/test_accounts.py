@@ -9,10 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from ecrsweep.app.request import accepted
+from ecrsweep.core.document import Scope
+from ecrsweep.core.uses import Coverage, CoverageStatus
 from ecrsweep.emulator import Clock, Emulator, Fault
 from ecrsweep.emulator.registry import Repository
+from tests.stories.test_sources import installed
 from tests.support import REGIONAL_SOURCES, Cli, Finished, ago
 
 TOOLING, HUB, SHOP, BANK = "111111111111", "222222222222", "333333333333", "444444444444"
@@ -276,6 +281,29 @@ sources: {{skip: [{", ".join(sorted(REGIONAL_SOURCES - {"ecs"}))}]}}
     assert gaps(ended) == {(made[0], "ecs")}, "nobody put up a role there"
     organization.close_account(AccountId=made[0])
     assert f"account {made[0]} is SUSPENDED" in asking("plan", "--config", config, "--output", "json").out
+
+
+def test_a_source_of_others_that_is_asked_once_an_account_is_asked_in_every_account(
+    aws: Emulator, asking: Cli, repo: Repository
+) -> None:
+    """It may read what exists once an account; only what does not depend on accounts is asked once a run."""
+    installed(asking, f"{repo.uri}:v1")
+    ended = asking.plan(*LISTED, "--keep-newest", "1", "--max-fraction", "1")
+    assert ended.status == 0, ended.err
+    asked = {(entry["account"], entry["region"]) for entry in ended.json["coverage"] if entry["source"] == "nomad"}
+    assert asked == {(account, "all") for account in (HUB, SHOP, BANK)}
+
+
+def test_a_plan_cannot_accept_all_gaps_of_all_accounts(aws: Emulator, asking: Cli, repo: Repository) -> None:
+    aws.roles.remove(SHOP, ROLE)
+    for flag in ("--accept-gap", "--accept-drop"):
+        refused = asking.plan(*LISTED, flag, "all")
+        assert refused.status == 2
+        assert "all@ACCOUNT" in refused.err
+    gap = Coverage(SHOP, "all", "ecs", CoverageStatus.FAILED, error="no way to it")
+    scope = Scope(TOOLING, (HOME,), accept_gaps=("all",))
+    assert not accepted(gap, scope).accepted, "whoever made the plan"
+    assert accepted(gap, msgspec.structs.replace(scope, accept_gaps=(f"all@{SHOP}",))).accepted
 
 
 @pytest.mark.parametrize(

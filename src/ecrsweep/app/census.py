@@ -92,8 +92,8 @@ class _Answer(msgspec.Struct, frozen=True):
 def _once(world: World, request: Request) -> _Field:
     """Whom to ask once, for all accounts: by the credentials in hand."""
     account = request.scope.account
-    reached = world.reach(account)
-    return _asking(account, reached, [EVERYWHERE], [source for source in request.sources if source.about.once], request)
+    sources = [source for source in request.sources if source.about.once_a_run]
+    return _asking(account, world.reach(account), [], sources, request)
 
 
 def _field(world: World, account: str, request: Request) -> _Field:
@@ -117,7 +117,7 @@ def _asking(
     asks: list[_Ask] = []
     coverage: list[Coverage] = []
     for source in sources:
-        for region in regions:
+        for region in [EVERYWHERE] if source.about.once else regions:
             skipped = _skipped(account, reached, region, source, request.scope)
             if skipped is None:
                 asks.append(_Ask(source, account, region, reached))
@@ -127,8 +127,8 @@ def _asking(
 
 
 def _of_accounts(request: Request) -> list[Source]:
-    """The sources that are asked in every account and region."""
-    return [source for source in request.sources if not source.about.once]
+    """The sources that are asked in every account."""
+    return [source for source in request.sources if not source.about.once_a_run]
 
 
 def _begins(request: Request, fields: Sequence[_Field]) -> str:
@@ -167,6 +167,7 @@ def _consumer_regions(account: str, reached: Account, request: Request) -> tuple
         Coverage(account, region, source.name, CoverageStatus.SKIPPED, error=reason)
         for region in left_out
         for source in _of_accounts(request)
+        if not source.about.once
     ]
     wanted = set(scope.consumer_regions) & set(enabled) if scope.members else scope.consumer_regions
     return sorted(wanted), entries

@@ -75,8 +75,9 @@ def coverage_order(entry: Coverage) -> tuple[str, str, str, str]:
 def _names(word: str, entry: Coverage) -> bool:
     rest, _, region = word.partition("/")
     source, _, account = rest.partition("@")
-    named = source in {_ANY_SOURCE, entry.source} or entry.source.startswith(f"{source}-")
-    return named and account in {"", entry.account} and region in {"", entry.region}
+    # A plan comes from others, and a bare word for all would accept whatever is wrong anywhere.
+    named = entry.source == source or entry.source.startswith(f"{source}-") or (source == _ANY_SOURCE and account)
+    return bool(named) and account in {"", entry.account} and region in {"", entry.region}
 
 
 def unread(

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import boto3
 import msgspec
 from botocore import exceptions as boto
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 from botocore.loaders import Loader, create_loader
@@ -54,6 +55,10 @@ class Caller(Protocol):
     def refuse_when_closed(self) -> None:
         """Raise `Interrupted` where nothing more is to be sent."""
 
+
+_BASE: Final[Any] = BaseClient  # its own types want one that botocore has made
+_SIGNING: Final = frozenset({"generate_presigned_url", "generate_presigned_post"})
+"""What signs without a call."""
 
 _CALLER: Final[ContextVar[Caller]] = ContextVar("caller")
 
@@ -117,7 +122,16 @@ class Client:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever botocore's client has
         """An operation by its Python name, and all else that botocore's client has."""
         found = getattr(self._kept.client, name)
-        return partial(self._calling, found) if name in self._kept.client.meta.method_to_api_mapping else found
+        signs = name in self._kept.client.meta.method_to_api_mapping or name in _SIGNING
+        return partial(self._calling, found) if signs else found
+
+    def get_paginator(self, operation_name: str) -> Any:  # noqa: ANN401 - botocore makes its classes at run time
+        """Botocore's paginator, whose pages are asked for as this caller's."""
+        return _BASE.get_paginator(self, operation_name)
+
+    def get_waiter(self, waiter_name: str) -> Any:  # noqa: ANN401 - likewise
+        """Botocore's waiter, which asks as this caller."""
+        return _BASE.get_waiter(self, waiter_name)
 
     @property
     def _request_signer(self) -> RequestSigner:
@@ -130,11 +144,11 @@ class Client:
             model.service_id, meta.region_name, model.signing_name, model.signature_version, credentials, meta.events
         )
 
-    def _calling(self, call: Callable[..., Any], **parameters: object) -> Any:  # noqa: ANN401 - whatever AWS answers
+    def _calling(self, call: Callable[..., Any], *named: object, **parameters: object) -> Any:  # noqa: ANN401 - whatever AWS answers
         caller = _CALLER.set(self._caller)
         try:
             with self._clients.lent(self._kept):
-                return call(**parameters)
+                return call(*named, **parameters)
         finally:
             _CALLER.reset(caller)
 

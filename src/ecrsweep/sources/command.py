@@ -47,6 +47,7 @@ class CommandSource:
         by_default=False,
         flag="--uses-command",
         once=True,
+        once_a_run=True,
     )
 
     def __init__(self, command: str = "", timeout: float = TIMEOUT, *, allowed: bool = True) -> None:

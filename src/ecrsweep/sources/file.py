@@ -39,6 +39,7 @@ class FileSource:
         by_default=False,
         flag="--uses-file",
         once=True,
+        once_a_run=True,
     )
 
     def __init__(self, path: str = "", max_age: float | None = None) -> None:

@@ -40,6 +40,7 @@ class KubernetesSource:
         bulk=True,
         by_default=False,
         once=True,
+        once_a_run=True,
     )
 
     def __init__(

@@ -37,7 +37,7 @@ _ABOUT: Final = About(
     by_default=False,
 )
 # A log that holds all regions is asked once; a bucket about each region, whatever services that region has.
-_ABOUT_ALL_REGIONS: Final = msgspec.structs.replace(_ABOUT, service="", once=True)
+_ABOUT_ALL_REGIONS: Final = msgspec.structs.replace(_ABOUT, service="", once=True, once_a_run=True)
 _ABOUT_A_BUCKET: Final = msgspec.structs.replace(_ABOUT, service="")
 
 
