@@ -11,6 +11,7 @@ from ecrsweep.core.holds import Hold, Holds, owners_keys, word_of_owner
 from ecrsweep.core.images import Status
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.policy import DAY, NewestPer, Order, Otherwise, Policy
+from ecrsweep.core.times import parse_rfc3339
 from ecrsweep.core.versions import LOWEST, highest_version, version_of
 from tests.core.test_retention import REPOSITORY, STRICT, Repo
 from tests.core.worlds import NOW, digest
@@ -169,6 +170,13 @@ def test_a_hold_whose_day_has_come_holds_nothing_and_is_told_of() -> None:
     assert Holds([over], NOW).on(REPOSITORY, [Repo().push]) == {}  # type: ignore[list-item]
     assert Holds([over], NOW).expired == [over]
     assert Holds([running], NOW).current == [running]
+
+
+def test_a_hold_until_a_day_reads_as_it_was_written() -> None:
+    to_its_end, at_noon = parse_rfc3339("2027-04-01T00:00:00Z"), parse_rfc3339("2027-04-01T12:00:00Z")
+    assert Hold("team/app:v1", "dana", "audit", until=to_its_end).described == "audit, by dana, until 2027-03-31"
+    assert Hold("team/app:v1", why="audit", until=at_noon).described == "audit, until 2027-04-01T12:00:00Z"
+    assert Hold("team/app:v1", until=to_its_end).document()["until"] == "2027-04-01T00:00:00Z"
 
 
 def test_a_hold_of_what_is_no_image_is_refused() -> None:

@@ -167,6 +167,22 @@ def test_a_price_of_ones_own_is_taken_and_a_wrong_one_is_named(aws: Emulator, cl
     assert (alone.status, "add --exact-size" in alone.err) == (2, True)
 
 
+def test_what_the_archive_costs_is_told_of_the_true_bytes(aws: Emulator, cli: Cli) -> None:
+    made = aws.ecr.repository("team/large")
+    for number in range(5):
+        made.push_image(
+            tags=(f"v{number}",), pushed_at=ago(days=90 - number), size=40 * 2**30, shared={"debian": 30 * 2**30}
+        )
+    bound = cli("plan", "--keep-newest", "1", "--otherwise", "archive").out
+    assert "Cost of archiving: at most about $16.00 a month" in bound
+    exact = cli("plan", "--keep-newest", "1", "--otherwise", "archive", "--exact-size").out
+    assert (
+        "Cost of archiving: about $4.00 a month, at least 90 days of it are billed (about $11.84); to bring all of it back about $1.20."
+        in exact
+    )
+    assert "deleting saves about $4.00" in exact
+
+
 def test_a_saved_plan_says_what_it_found_before_it_is_confirmed(aws: Emulator, cli: Cli, repo: Repository) -> None:
     saved = str(cli.home / "plan.jsonl")
     assert cli("plan", "--keep-newest", "1", "--exact-size", "--save", saved).status == 0

@@ -15,7 +15,7 @@ from ecrsweep.core.errors import BadInput, BadName
 from ecrsweep.core.images import Image
 from ecrsweep.core.names import EcrReference, Registry, Repository, is_digest, parse_own_reference
 from ecrsweep.core.policy import Policy
-from ecrsweep.core.times import rfc3339
+from ecrsweep.core.times import last_day, rfc3339
 
 OWNERS_TAG: Final = "ecrsweep"
 """The key of the tag by which the owner of a repository speaks."""
@@ -44,7 +44,7 @@ class Hold(msgspec.Struct, frozen=True):
     @property
     def described(self) -> str:
         """Who and why and until when, for a reason's detail."""
-        until = "" if self.until is None else f"until {rfc3339(self.until)}"
+        until = "" if self.until is None else f"until {last_day(self.until)}"
         return ", ".join(filter(None, (self.why, f"by {self.who}" if self.who else "", until))) or "held"
 
     def document(self) -> dict[str, str | None]:

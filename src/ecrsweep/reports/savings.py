@@ -82,7 +82,7 @@ def savings_lines(savings: Savings) -> Iterator[str]:
         yield f"Prices: none is known of {', '.join(savings.unpriced_regions)}, so no sum is told; --prices FILE gives one."
 
 
-def archive_lines(by_region: Mapping[str, int], prices: Prices) -> Iterator[str]:
+def archive_lines(by_region: Mapping[str, int], prices: Prices, *, exact: bool) -> Iterator[str]:
     """What each choice costs for bytes that go into the archive, by region: to archive, to bring back, to delete instead."""
     costs = [cost_of_archive(count, region, prices) for region, count in by_region.items() if count]
     known = [cost for cost in costs if cost is not None]
@@ -92,7 +92,7 @@ def archive_lines(by_region: Mapping[str, int], prices: Prices) -> Iterator[str]
     standard, back = sum(cost.standard_a_month for cost in known), sum(cost.restore for cost in known)
     saved = standard - month
     yield (
-        f"Cost of archiving: at most {_dollars(month)} a month, at least {prices.archive_minimum_days} days of it are billed "
+        f"Cost of archiving: {'' if exact else 'at most '}{_dollars(month)} a month, at least {prices.archive_minimum_days} days of it are billed "
         f"({_dollars(least)}); to bring all of it back {_dollars(back)}. It saves {_dollars(saved)} a month against keeping, "
         f"deleting saves {_dollars(standard)}; list price of {prices.date}."
     )

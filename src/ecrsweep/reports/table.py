@@ -19,7 +19,7 @@ from ecrsweep.core.outcomes import CHANGED, ApplyResult, Outcome, Result
 from ecrsweep.core.plan import Explanation, Missed, RepositoryPlan, Summary
 from ecrsweep.core.policy import Order, Otherwise, Policy, format_duration
 from ecrsweep.core.prices import Prices
-from ecrsweep.core.savings import Sizes
+from ecrsweep.core.savings import Savings, Sizes
 from ecrsweep.core.times import rfc3339
 from ecrsweep.core.unexplained import unexplained_row
 from ecrsweep.core.uses import Coverage, Sighting, Use
@@ -116,12 +116,15 @@ class PlanTable:
         for line in savings_lines(footer.savings) if footer.savings is not None else ():
             self._out.print(Text(printable(line)))
         if self._prices is not None:
-            for line in archive_lines(self._archived_by_region(), self._prices):
+            exact = footer.savings is not None and footer.savings.total.is_exact
+            for line in archive_lines(self._archived_by_region(footer.savings), self._prices, exact=exact):
                 self._out.print(line)
         _print_unresolved(self._out, footer.unresolved)
         self._out.print(Text(verdict(footer, past=self._past), style="bold"))
 
-    def _archived_by_region(self) -> dict[str, int]:
+    def _archived_by_region(self, savings: Savings | None) -> dict[str, int]:
+        if savings is not None:
+            return {region: sizes.moved_to_archive for region, sizes in savings.by_region.items()}
         found: dict[str, int] = defaultdict(int)
         for plan, summary in self._rows:
             found[plan.repository.registry.region] += summary.archive_bytes_upper_bound
