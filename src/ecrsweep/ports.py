@@ -14,7 +14,7 @@ from ecrsweep.core.images import Image, Inventory
 from ecrsweep.core.manifests import Contents
 from ecrsweep.core.names import Registry
 from ecrsweep.core.sharing import Replica
-from ecrsweep.core.uses import Coverage, Note, Use
+from ecrsweep.core.uses import Coverage, Covered, Note, Use
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -189,7 +189,7 @@ class Source(Protocol):
     def about(self) -> About:
         """What people should know of it."""
 
-    def uses(self, place: Place) -> Iterator[Use | Note | Coverage]:
+    def uses(self, place: Place) -> Iterator[Use | Note | Coverage | Covered]:
         """Every use in this account and region, and notes of what cannot be known there.
 
         A coverage entry is what another run could not read, where its evidence is handed on.

@@ -13,7 +13,7 @@ import pytest
 from ecrsweep.aws.bucket import Bucket
 from ecrsweep.aws.session import AwsPlace, AwsSession
 from ecrsweep.core.errors import AwsFailure, BadInput, Denied
-from ecrsweep.core.uses import Note, Use
+from ecrsweep.core.uses import Covered, Note, Use
 from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.emulator.registry import Repository
 from ecrsweep.sources import chosen_sources
@@ -67,9 +67,10 @@ def delivered(aws: Emulator, log: str, folder: Path, **store: Any) -> str:
 
 
 def read(place: AwsPlace, *options: str) -> tuple[list[Use], str, AwsFailure | BadInput | None]:
-    """What the source says here: its uses, its notes as one text, and how it ended."""
+    """What the source says here: its uses, its notes as one text, and how it ended or what it lacks of this account."""
     (source,) = [source for source in chosen_sources(("cloudtrail",), options) if source.name == "cloudtrail"]
-    uses, notes, ended = [], [], None
+    uses, notes = [], []
+    ended: AwsFailure | BadInput | None = None
     try:
         for told in source.uses(place):
             match told:
@@ -77,6 +78,9 @@ def read(place: AwsPlace, *options: str) -> tuple[list[Use], str, AwsFailure | B
                     uses.append(told)
                 case Note():
                     notes.append(told.text)
+                case Covered():
+                    trouble = told.trouble_of(place.account)
+                    ended = AwsFailure(trouble) if trouble else None
     except (AwsFailure, BadInput) as error:
         ended = error
     return uses, "\n".join(notes), ended
@@ -394,11 +398,20 @@ def test_a_store_is_asked_in_its_own_region_and_account(
     aws: Emulator, place: AwsPlace, repo: Repository, tmp_path: Path
 ) -> None:
     aws.trail.pull(repo, tag="v1", at=ago(days=1))
-    option = delivered(aws, "lake", tmp_path, region="eu-west-1", account="210987654321")
+    option = delivered(aws, "lake", tmp_path, region="eu-west-1", account="210987654321", OrganizationEnabled=True)
     assert len(read(place, option)[0]) == 1
     asked = [call for call in aws.calls.log if call.service == "cloudtrail"]
     assert {call.region for call in asked} == {"eu-west-1"}
     assert {call.parameters.get("EventDataStoreOwnerAccountId") for call in asked[1:]} == {"210987654321"}
+
+
+def test_a_store_of_another_account_alone_tells_nothing_of_this_one(
+    aws: Emulator, place: AwsPlace, repo: Repository, tmp_path: Path
+) -> None:
+    aws.trail.pull(repo, tag="v1", at=ago(days=1))
+    uses, _, ended = read(place, delivered(aws, "lake", tmp_path, account="210987654321"))
+    assert len(uses) == 1
+    assert "holds the events of account 210987654321 alone" in str(ended)
 
 
 def fewer_days(folder: Path) -> None:

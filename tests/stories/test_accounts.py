@@ -92,6 +92,31 @@ def test_roles_are_assumed_under_the_name_of_the_run(aws: Emulator, asking: Cli,
     assert sessions == {f"ecrsweep-{journal.stem}"}
 
 
+@pytest.mark.parametrize("logged", [(HUB,), (HUB, SHOP, BANK)])
+def test_a_log_that_tells_nothing_of_an_account_with_a_registry_is_a_gap_there(
+    aws: Emulator, cli: Cli, repo: Repository, logged: tuple[str, ...]
+) -> None:
+    """The files of a trail on a disk are read once for all accounts. That of the credentials has no registry, and needs no log."""
+    for account in (HUB, SHOP, BANK):
+        pulled = repo if account == HUB else aws.ecr.repository("bank/api", account=account, region=HOME)
+        for day in range(4):
+            aws.trail.pull(pulled, tag="v2", account=account, recipientAccountId=account, at=ago(days=day, minutes=1))
+    for account in logged:
+        for key, content in aws.trail.log_files(account):
+            path = cli.home / "logs" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    ended = cli.asking("ecs", "cloudtrail").plan(
+        *LISTED, "--region", HOME, "--keep-newest", "1", "--max-fraction", "1", "--with-source", "cloudtrail",
+        "--source-option", f"cloudtrail.export={cli.home}/logs", "--source-option", "cloudtrail.days=3",
+    )  # fmt: skip
+    assert gaps(ended) == {(account, "cloudtrail") for account in (SHOP, BANK) if account not in logged}
+    failed = [entry["error"] for entry in ended.json["coverage"] if entry["status"] == "failed"]
+    assert all("has no log file of this account: pulls may be missing" in error for error in failed)
+    assert ended.status == (5 if failed else 0)
+    assert ended.json["summary"]["hold" if failed else "delete"] == 8
+
+
 def test_plan_apply_and_journal_tell_the_account(aws: Emulator, asking: Cli, repo: Repository) -> None:
     other = aws.ecr.repository("bank/api", account=BANK, region=ABROAD)
     for version in range(3):

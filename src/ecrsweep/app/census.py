@@ -10,7 +10,7 @@ from ecrsweep.core.document import Scope
 from ecrsweep.core.errors import AwsFailure, BadInput, ClosedByOrganization
 from ecrsweep.core.ledger import Recollection
 from ecrsweep.core.policy import Otherwise
-from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Note, Use
+from ecrsweep.core.uses import Census, Coverage, CoverageStatus, Covered, Note, Use
 from ecrsweep.ports import Account, Source, World
 
 
@@ -26,7 +26,7 @@ def take_census(world: World, request: Request, say: Progress, recalled: Recolle
     # Account after account in the same place, so that clients are shared by those that ask at the same time.
     asked = sorted((ask for field in fields for ask in field.asks), key=_ask_order)
     say(_begins(request, fields))
-    answers = world.gather(_ask, asked)
+    answers = [_held_against(answer, scope) for answer in world.gather(_ask, asked)]
     coverage += _judged(world, answers)
     if recalled is not None:
         coverage = [
@@ -87,6 +87,7 @@ class _Answer(msgspec.Struct, frozen=True):
     entry: Coverage
     handed_on: list[Coverage]
     closed: bool = False
+    covered: Covered | None = None
 
 
 def _once(world: World, request: Request) -> _Field:
@@ -195,6 +196,7 @@ def _ask(ask: _Ask) -> _Answer:
     found: list[Use] = []
     notes: list[str] = []
     handed_on: list[Coverage] = []
+    covered: Covered | None = None
 
     def entry(status: CoverageStatus, error: str | None = None, action: str | None = None) -> Coverage:
         # Pulls come and go with the days: a source that knows of nothing else never falls silent.
@@ -211,6 +213,8 @@ def _ask(ask: _Ask) -> _Answer:
                     notes.append(f"{told.workload}: {told.text}" if told.workload else told.text)
                 case Coverage():
                     handed_on.append(told)
+                case Covered():
+                    covered = told
                 case _:
                     found.append(told)
     except AwsFailure as failure:
@@ -221,7 +225,23 @@ def _ask(ask: _Ask) -> _Answer:
     except Exception as error:  # noqa: BLE001 - a source may come from anybody: whatever breaks it is a gap, not "no uses"
         message = f"{source.name} broke on an answer it did not expect: {type(error).__name__}: {error}"
         return _Answer(found, entry(CoverageStatus.FAILED, message), handed_on)
-    return _Answer(found, entry(CoverageStatus.COMPLETE), handed_on)
+    return _Answer(found, entry(CoverageStatus.COMPLETE), handed_on, covered=covered)
+
+
+def _held_against(answer: _Answer, scope: Scope) -> _Answer:
+    """The answer of a source that is asked once for all, with a gap for each account with a registry of which it cannot tell."""
+    if answer.covered is None:
+        return answer
+    entry, handed_on = answer.entry, list(answer.handed_on)
+    for account in dict.fromkeys(registry.account for registry in scope.registries):
+        trouble = answer.covered.trouble_of(account)
+        if trouble and account == entry.account:
+            entry = msgspec.structs.replace(entry, status=CoverageStatus.FAILED, error=trouble)
+        elif trouble:
+            handed_on.append(
+                Coverage(account, entry.region, entry.source, CoverageStatus.FAILED, error=trouble, action=entry.action)
+            )
+    return msgspec.structs.replace(answer, entry=entry, handed_on=handed_on)
 
 
 def _judged(world: World, answers: Sequence[_Answer]) -> list[Coverage]:

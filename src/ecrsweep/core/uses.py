@@ -108,6 +108,20 @@ class CoverageStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class Covered(msgspec.Struct, frozen=True):
+    """The accounts that a source tells of which is asked once for all: a registry of which it cannot tell is a gap.
+
+    `lacking` says of each account that it has anything of what is missing there, "" where nothing is; `of_others` of all the rest.
+    """
+
+    lacking: dict[str, str]
+    of_others: str
+
+    def trouble_of(self, account: str) -> str:
+        """Why it is not known who used the images of this account, in a sentence; "" where nothing is missing."""
+        return self.lacking.get(account, self.of_others)
+
+
 class Coverage(msgspec.Struct, frozen=True):
     """How the reading of one source in one account and region ended.
 

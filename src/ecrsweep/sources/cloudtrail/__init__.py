@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ecrsweep.core.errors import AwsFailure, BadInput
-from ecrsweep.core.uses import Note, Use
+from ecrsweep.core.uses import Covered, Note, Use
 from ecrsweep.ports import About, Place
 from ecrsweep.sources.cloudtrail import export, history, lake
 from ecrsweep.sources.cloudtrail.events import NAME, Tally
@@ -102,7 +102,7 @@ class CloudTrailSource:
             days, ignore=ignore, log=export.LocalExport(options["export"]), actions=(), about=_ABOUT_ALL_REGIONS
         )
 
-    def uses(self, place: Place) -> Iterator[Use | Note]:
+    def uses(self, place: Place) -> Iterator[Use | Note | Covered]:
         """What was pulled from the registries of this region or, from a log of many regions, from any."""
         until = datetime.fromtimestamp(time.time(), UTC)
         tally = Tally(self._ignore)
@@ -113,6 +113,8 @@ class CloudTrailSource:
             failure = error
         yield from tally.uses()
         yield from tally.notes()
+        if tally.covered is not None:
+            yield tally.covered
         failure = failure or tally.failure
         if failure is not None:
             raise failure

@@ -17,7 +17,7 @@ import msgspec
 from ecrsweep.core.errors import BadInput, Malformed
 from ecrsweep.core.names import Registry
 from ecrsweep.core.times import parse_rfc3339, rfc3339
-from ecrsweep.core.uses import Note, Pulls, Use
+from ecrsweep.core.uses import Covered, Note, Pulls, Use
 
 NAME: Final = "cloudtrail"
 EVENT: Final = "BatchGetImage"
@@ -169,6 +169,8 @@ class Tally:
         self._left_out: Counter[str] = Counter()
         self._nameless = 0
         self._notes: list[str] = []
+        self.covered: Covered | None = None
+        """Of which accounts the log tells, where it is of several."""
         self.failure: Malformed | None = None
 
     def add(self, record: Record, *, times: int = 1, first: float | None = None) -> None:

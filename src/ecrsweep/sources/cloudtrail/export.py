@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-e
 import gzip
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from ecrsweep.aws.bucket import Bucket
 from ecrsweep.core.errors import AwsFailure, BadInput, Malformed
 from ecrsweep.core.times import parse_rfc3339, rfc3339
+from ecrsweep.core.uses import Covered
 from ecrsweep.ports import Place
 from ecrsweep.sources.cloudtrail.events import EVENT, Record, Tally, parse_record
 
@@ -35,6 +37,7 @@ _FILE: Final = re.compile(
 _READS: Final = re.compile(rb'"readOnly"\s*:\s*(true|"true")')
 _FRESH: Final = timedelta(hours=24)
 _SHOWN: Final = 3
+_NOTHING: Final = "has no log file of this account"
 _EVENT: Final = EVENT.encode()
 _BESIDE: Final = re.compile(r"(^|/)CloudTrail-(Digest|Insight|NetworkActivity|Aggregated)[^/]*/")
 
@@ -71,16 +74,17 @@ class BucketExport:
     def count(self, place: Place, since: datetime, until: datetime, tally: Tally) -> None:
         """Count the pulls in the log files of this region. Raises `AwsFailure`, after those that could be read."""
         bucket = Bucket(place, self._name)
-        history = _History(place.account, since, until)
+        history = _History(since, until)
         folders = self._folders(bucket)
         keys = [key for folder in folders for key in _keys(bucket, f"{folder}CloudTrail/{place.region}/", since)]
         # A log file that is gone by now is no resource that nobody misses: what stood in it is not known.
         for key, content in zip(keys, place.each(bucket.get, keys), strict=True):
             history.add(f"{S3}{self._name}/{key}", content, tally)
-        what = f"the trail in {self.address} {history.lacks}" if history.lacks else ""
+        lacks = history.lacks(place.account)
+        what = f"the trail in {self.address} {lacks}" if lacks else ""
         if what and _holds_repositories(place):
             raise AwsFailure(f"In {place.region}, {what}: pulls may be missing", action=ACTIONS[2])
-        if what and history.has_any:
+        if what and place.account in history.accounts:
             tally.note(what)
         if history.failure:
             raise history.failure
@@ -107,9 +111,9 @@ class LocalExport:
         """Nothing is read yet."""
         self._path = path
 
-    def count(self, place: Place, since: datetime, until: datetime, tally: Tally) -> None:
+    def count(self, place: Place, since: datetime, until: datetime, tally: Tally) -> None:  # noqa: ARG002 - a log of any account
         """Count the pulls in the files. Raises `BadInput` for what cannot be read, and `AwsFailure`."""
-        history = _History(place.account, since, until)
+        history = _History(since, until)
         try:
             files = _files(Path(self._path))
             for file in files:
@@ -122,19 +126,24 @@ class LocalExport:
         tally.note(f"read {len(files):,} files of {self._path}{regions}")
         if history.failure:
             raise history.failure
-        if not history.has_any:
+        if not history.accounts:
             tally.note("the files are not named as CloudTrail names them, so nothing tells whether these are all")
-        elif history.lacks:
-            raise AwsFailure(f"The trail in {self._path} {history.lacks}: pulls may be missing")
+            return
+        trouble = {account: history.lacks(account) for account in history.accounts}
+        trail = f"The trail in {self._path}"
+        tally.covered = Covered(
+            {account: f"{trail} {lacks}: pulls may be missing" if lacks else "" for account, lacks in trouble.items()},
+            f"{trail} {_NOTHING}: pulls may be missing",
+        )
 
 
 class _History:
-    """Which days of an account the files cover, and what is wrong with them."""
+    """Which days of which accounts the files cover, and what is wrong with them."""
 
-    def __init__(self, account: str, since: datetime, until: datetime) -> None:
-        self._account, self._since, self._until = account, since, until
-        self._delivered: set[datetime] = set()
-        self._reads = False
+    def __init__(self, since: datetime, until: datetime) -> None:
+        self._since, self._until = since, until
+        self._delivered: defaultdict[str, set[datetime]] = defaultdict(set)
+        self._reading: set[str] = set()
         self.regions: set[str] = set()
         self.failure: AwsFailure | None = None
 
@@ -143,10 +152,12 @@ class _History:
         found = _FILE.fullmatch(name)
         try:
             text = _unpacked(content, name)
-            if found is not None and found["account"] == self._account:
-                self._delivered.add(datetime.strptime(found["at"], "%Y%m%dT%H%MZ").replace(tzinfo=UTC))
+            if found is not None:
+                account = found["account"]
+                self._delivered[account].add(datetime.strptime(found["at"], "%Y%m%dT%H%MZ").replace(tzinfo=UTC))
                 self.regions.add(found["region"])
-                self._reads = self._reads or _READS.search(text) is not None
+                if account not in self._reading and _READS.search(text) is not None:
+                    self._reading.add(account)
             for raw in _records(text, name):
                 record = parse_record(raw)
                 if self._since.timestamp() <= _seconds(record, name) <= self._until.timestamp():
@@ -155,16 +166,16 @@ class _History:
             self.failure = self.failure or failure
 
     @property
-    def has_any(self) -> bool:
-        """Whether there is any log file of the account."""
-        return bool(self._delivered)
+    def accounts(self) -> list[str]:
+        """The accounts of which there is any log file."""
+        return sorted(self._delivered)
 
-    @property
-    def lacks(self) -> str:
-        """What the files do not cover, in words; "" where nothing speaks against their being all."""
-        if not self._delivered:
-            return "has no log file of this account"
-        held = {moment.date() for moment in self._delivered}
+    def lacks(self, account: str) -> str:
+        """What the files do not cover of an account, in words; "" where nothing speaks against their being all."""
+        if account not in self._delivered:
+            return _NOTHING
+        delivered = self._delivered[account]
+        held = {moment.date() for moment in delivered}
         days = [
             self._since.date() + timedelta(days=number)
             for number in range((self._until.date() - self._since.date()).days)
@@ -173,9 +184,9 @@ class _History:
         if missing:
             shown = ", ".join(str(day) for day in missing[:_SHOWN]) + (" and so on" if len(missing) > _SHOWN else "")
             return f"has no log file of {len(missing)} of {len(days)} days ({shown})"
-        if max(self._delivered) < self._until - _FRESH:
-            return f"has no log file since {rfc3339(max(self._delivered).timestamp())}"
-        return "" if self._reads else "logs no reads, and a pull is one"
+        if max(delivered) < self._until - _FRESH:
+            return f"has no log file since {rfc3339(max(delivered).timestamp())}"
+        return "" if account in self._reading else "logs no reads, and a pull is one"
 
 
 def _keys(bucket: Bucket, folder: str, since: datetime) -> Iterator[str]:

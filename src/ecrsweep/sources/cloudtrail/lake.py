@@ -15,6 +15,7 @@ import msgspec
 
 from ecrsweep.core.errors import AwsFailure, BadInput, Malformed
 from ecrsweep.core.times import parse_rfc3339, rfc3339
+from ecrsweep.core.uses import Covered
 from ecrsweep.ports import Place
 from ecrsweep.sources.cloudtrail.events import (
     EVENT,
@@ -79,11 +80,15 @@ class Store:
     def count(self, place: Place, since: datetime, until: datetime, tally: Tally) -> None:
         """Count the pulls that the store holds. Raises `AwsFailure`, after those that could be read."""
         here = place.at(self._region)
-        missing = _missing(here.call("cloudtrail", "get_event_data_store", EventDataStore=self._arn), since)
+        store = here.call("cloudtrail", "get_event_data_store", EventDataStore=self._arn)
+        missing = _missing(store, since)
         for row in self._rows(here, since, until):
             tally.add(_record(row), times=_number(row), first=_moment(row, "first_at"))
         if missing:
             raise AwsFailure(f"The event data store {self._id} {missing}: pulls may be missing", action=ACTIONS[1])
+        if store.get("OrganizationEnabled") is not True:
+            alone = f"The event data store {self._id} holds the events of account {self._account} alone: pulls may be missing"
+            tally.covered = Covered({self._account: ""}, alone)
 
     def _rows(self, place: Place, since: datetime, until: datetime) -> Iterator[Mapping[str, str]]:
         owner = {} if self._account == place.account else {"EventDataStoreOwnerAccountId": self._account}
