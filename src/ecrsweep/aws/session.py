@@ -263,7 +263,7 @@ class AwsPlace:
         """The same, a page at a time; `before` is called before each is asked for."""
         client = self.client(service)
         action = action_of(client, operation)
-        asks, tells = _tokens(client, operation)
+        asks, tells = _tokens(service, operation, client)
         seen: set[str] = set()
         while True:
             before()
@@ -288,8 +288,18 @@ class AwsPlace:
         return self if region == self.region else AwsPlace(self._session, region)
 
 
-def _tokens(client: Any, operation: str) -> tuple[str, str]:  # noqa: ANN401 - botocore builds clients at run time
-    """The members in which a paginated call takes and gives its token: by botocore's table, else by what its model has."""
+_TOKENS: Final[dict[tuple[str, str], tuple[str, str]]] = {}
+
+
+def _tokens(service: str, operation: str, client: Any) -> tuple[str, str]:  # noqa: ANN401 - botocore builds clients at run time
+    """The members in which a paginated call takes and gives its token, looked up once: to do so for each listing costs as much as signing."""
+    if (service, operation) not in _TOKENS:
+        _TOKENS[service, operation] = _looked_up(client, operation)
+    return _TOKENS[service, operation]
+
+
+def _looked_up(client: Any, operation: str) -> tuple[str, str]:  # noqa: ANN401 - likewise
+    """By botocore's table, else by what its model has."""
     if client.can_paginate(operation):
         table = client.get_paginator(operation)._pagination_cfg  # noqa: SLF001 - botocore keeps the table there
         if isinstance(table["input_token"], str) and isinstance(table["output_token"], str):
