@@ -101,6 +101,6 @@ def test_each_call_that_is_denied_and_each_senseless_answer_is_a_gap(tmp_path: P
     cases = [
         *denied(*PipesSource.actions),
         *senseless("pipes:ListPipes", "Pipes"),
-        (Fault("garbage", "pipes", "DescribePipe", body=b"{}"), "pipes:DescribePipe answered without"),
+        (Fault("garbage", "pipes", "DescribePipe", body=b"{}"), "answered without Arn"),
     ]
     assert list(gaps("pipes", tmp_path, build_region, cases)) == []

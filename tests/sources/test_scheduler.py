@@ -110,6 +110,6 @@ def test_each_call_that_is_denied_and_each_senseless_answer_is_a_gap(tmp_path: P
     cases = [
         *denied(*SchedulerSource.actions),
         *senseless("scheduler:ListSchedules", "Schedules"),
-        (Fault("garbage", "scheduler", "GetSchedule", body=b"{}"), "scheduler:GetSchedule answered without"),
+        (Fault("garbage", "scheduler", "GetSchedule", body=b"{}"), "answered without Arn"),
     ]
     assert list(gaps("scheduler", tmp_path, build_region, cases)) == []

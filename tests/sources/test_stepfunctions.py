@@ -186,7 +186,7 @@ def test_each_call_that_is_denied_and_each_senseless_answer_is_a_gap(tmp_path: P
     cases = [
         *denied(*StepFunctionsSource.actions),
         *senseless("states:ListStateMachines", "stateMachines"),
-        (Fault("garbage", "stepfunctions", "DescribeStateMachine", body=b"{}"), "DescribeStateMachine answered without"),
+        (Fault("garbage", "stepfunctions", "DescribeStateMachine", body=b"{}"), "answered without definition"),
         (Fault("garbage", "stepfunctions", "DescribeStateMachine", body=empty), "no JSON object"),
         (Fault("garbage", "stepfunctions", "ListStateMachineVersions", body=b"{}"), "without stateMachineVersions"),
         (Fault.error("stepfunctions", "DescribeStateMachine", "KmsAccessDeniedException", "no key"), "no key"),

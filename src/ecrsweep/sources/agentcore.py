@@ -11,7 +11,7 @@ import msgspec
 
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, answering, in_words, seconds
+from ecrsweep.sources.reading import Json, Reading, answering, in_words, seconds
 
 NAME: Final = "agentcore"
 NEWEST_VERSIONS: Final = 3

@@ -4,24 +4,20 @@ App Runner resolves a tag when it deploys, so a service that deploys by hand may
 it last deployed, its operations tell. https://docs.aws.amazon.com/apprunner/latest/dg/manage-deploy.html
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from ecrsweep.aws.errors import code_of
-from ecrsweep.core.errors import AwsFailure, Malformed, Missing
+from ecrsweep.core.errors import AwsFailure, Malformed
 from ecrsweep.core.uses import Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.failures import Failures
+from ecrsweep.sources.reading import Json, Reading, answering, seconds
 
 NAME: Final = "apprunner"
 
 _PAGE: Final = 20
 _DELETED: Final = "DELETED"
 _DEPLOYMENTS: Final = frozenset({"CREATE_SERVICE", "START_DEPLOYMENT"})
-
-_Json = Mapping[str, Any]
 
 
 class AppRunnerSource:
@@ -43,43 +39,37 @@ class AppRunnerSource:
 
     def uses(self, place: Place) -> Iterator[Use]:
         """The uses of every service. Raises `AwsFailure` after what could be read."""
-        failures = Failures()
-        listed = failures.until_failure(
-            place.pages("apprunner", "list_services", "ServiceSummaryList", MaxResults=_PAGE)
-        )
+        reading = Reading(place, "apprunner", answering("ResourceNotFoundException"))
+        listed = reading.listed("list_services", "ServiceSummaryList", MaxResults=_PAGE)
         services = [service for service in listed if service.get("Status") != _DELETED]
-        yield from failures.each(place, partial(_service_uses, place), services)
-        failures.raise_first()
+        yield from reading.found(partial(_service_uses, place), services)
+        reading.finish()
 
 
-def _service_uses(place: Place, listed: _Json) -> Iterator[Use]:
+def _service_uses(place: Place, listed: Json) -> Iterator[Use]:
     """The use of one service; none where it was deleted in between, or is built from source code."""
     arn = listed.get("ServiceArn")
     if not arn:
         raise Malformed(
             f"apprunner:ListServices in {place.region} listed a service without ARN", action="apprunner:ListServices"
         )
+    service = place.call("apprunner", "describe_service", ServiceArn=arn).get("Service", {})
+    image = _image(arn, service)
+    if service.get("Status") == _DELETED or image is None:
+        return
+    use = partial(Use, image=image, workload=arn, source=NAME, account=place.account, region=place.region)
+    if "@" in image:
+        yield use()
+        return
     try:
-        service = place.call("apprunner", "describe_service", ServiceArn=arn).get("Service", {})
-        image = _image(arn, service)
-        if service.get("Status") == _DELETED or image is None:
-            return
-        use = partial(Use, image=image, workload=arn, source=NAME, account=place.account, region=place.region)
-        if "@" in image:
-            yield use()
-            return
-        try:
-            since, until = _last_deployment(place, arn)
-        except AwsFailure:
-            yield use()
-            raise
-        yield use(resolved_from=since, resolved_until=until)
-    except Missing as failure:
-        if code_of(failure) != "ResourceNotFoundException":
-            raise
+        since, until = _last_deployment(place, arn)
+    except AwsFailure:
+        yield use()
+        raise
+    yield use(resolved_from=since, resolved_until=until)
 
 
-def _image(arn: str, service: _Json) -> str | None:
+def _image(arn: str, service: Json) -> str | None:
     """The image as the service names it; None where it is built from source code."""
     source = service.get("SourceConfiguration", {})
     image = source.get("ImageRepository", {}).get("ImageIdentifier")
@@ -97,12 +87,8 @@ def _last_deployment(place: Place, arn: str) -> tuple[float, float | None]:
     until: float | None = 0.0
     operations = place.pages("apprunner", "list_operations", "OperationSummaryList", ServiceArn=arn, MaxResults=_PAGE)
     for operation in operations:
-        ended = _seconds(operation.get("EndedAt"))
+        ended = seconds(operation.get("EndedAt"))
         until = None if until is None or ended is None else max(until, ended)
         if operation.get("Type") in _DEPLOYMENTS and operation.get("Status") == "SUCCEEDED":
-            return _seconds(operation.get("StartedAt")) or 0.0, until
+            return seconds(operation.get("StartedAt")) or 0.0, until
     return 0.0, None
-
-
-def _seconds(moment: Any) -> float | None:  # noqa: ANN401 - a datetime, or nothing
-    return float(moment.timestamp()) if isinstance(moment, datetime) else None

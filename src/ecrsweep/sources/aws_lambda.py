@@ -20,7 +20,7 @@ from ecrsweep.core.errors import AwsFailure, Malformed, Missing
 from ecrsweep.core.names import EcrReference, Repository, parse_reference
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.failures import Failures
+from ecrsweep.sources.reading import Reading
 
 NAME: Final = "lambda"
 
@@ -59,10 +59,10 @@ class LambdaSource:
 
     def uses(self, place: Place) -> Iterator[Use | Note]:
         """The uses of every version. Raises `AwsFailure` after what could be read."""
-        failures = Failures()
-        versions = list(failures.until_failure(_listed(place)))
-        yield from failures.each(place, partial(_uses_of, place), [*versions, *_unlisted(versions)])
-        failures.raise_first()
+        reading = Reading(place, "lambda")
+        versions = list(reading.part(_listed(reading)))
+        yield from reading.found(partial(_uses_of, place), [*versions, *_unlisted(versions)])
+        reading.finish()
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -79,10 +79,10 @@ class _Version(msgspec.Struct, frozen=True):
         return f"version {self.number}"
 
 
-def _listed(place: Place) -> Iterator[_Version]:
+def _listed(reading: Reading) -> Iterator[_Version]:
     """The versions that may be images. Functions replicated by Lambda@Edge are not asked for: they cannot be images."""
     nameless = 0
-    for found in place.pages("lambda", "list_functions", "Functions", FunctionVersion="ALL", MaxItems=_PAGE):
+    for found in reading.listed("list_functions", "Functions", FunctionVersion="ALL", MaxItems=_PAGE):
         name, arn, number = found.get("FunctionName"), found.get("FunctionArn"), found.get("Version")
         if found.get("PackageType") == "Zip":
             continue
@@ -98,7 +98,7 @@ def _listed(place: Place) -> Iterator[_Version]:
         )
     if nameless:
         raise Malformed(
-            f"lambda:ListFunctions in {place.region} listed {nameless} functions without a name or version",
+            f"lambda:ListFunctions in {reading.place.region} listed {nameless} functions without a name or version",
             action="lambda:ListFunctions",
         )
 

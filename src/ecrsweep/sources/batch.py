@@ -5,8 +5,9 @@ of array and multi-node jobs run what their parent names, and the parent is list
 API: https://docs.aws.amazon.com/batch/latest/APIReference/Welcome.html
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -14,8 +15,8 @@ from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, Malformed
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.attempts import Attempts
-from ecrsweep.sources.started import Start, Told, in_batches, job_images, joined, member, resolved, told_of
+from ecrsweep.sources.reading import Json, Reading, in_batches, in_words, member
+from ecrsweep.sources.started import Start, Told, job_images, resolved, told_of
 from ecrsweep.sources.written import Kind, written
 
 NAME: Final = "batch"
@@ -30,8 +31,6 @@ _ENDED: Final = frozenset({"SUCCEEDED", "FAILED"})
 _STARTED: Final = frozenset({"STARTING", "RUNNING"})
 _OF_SERVICE_JOBS: Final = "SAGEMAKER_TRAINING"
 """The type of a queue whose jobs are training jobs of SageMaker."""
-
-_Json = Mapping[str, Any]
 
 
 class BatchSource:
@@ -63,24 +62,24 @@ class BatchSource:
 
     def uses(self, place: Place) -> Iterator[Use | Note]:
         """Uses of definitions first, then of jobs. Raises `AwsFailure` after what could be read."""
-        attempts = Attempts()
-        yield from resolved(place, NAME, attempts, _told(place, attempts))
+        reading = Reading(place, "batch")
+        yield from resolved(reading, NAME, _told(reading))
 
 
-def _told(place: Place, attempts: Attempts) -> Iterator[Told]:
-    active = place.pages("batch", "describe_job_definitions", "jobDefinitions", status="ACTIVE", maxResults=_PAGE)
-    for definition in attempts.listed(active):
-        for uses in attempts.of(lambda found=definition: _definition_uses(place, found)):  # type: ignore[misc]
+def _told(reading: Reading) -> Iterator[Told]:
+    place = reading.place
+    for definition in reading.listed("describe_job_definitions", "jobDefinitions", status="ACTIVE", maxResults=_PAGE):
+        for uses in reading.attempted(partial(_definition_uses, place, definition)):
             yield from uses
-    queues = list(attempts.listed(place.pages("batch", "describe_job_queues", "jobQueues", maxResults=_PAGE)))
+    queues = list(reading.listed("describe_job_queues", "jobQueues", maxResults=_PAGE))
     training = [queue for queue in queues if queue.get("jobQueueType") == _OF_SERVICE_JOBS]
-    yield from _jobs_told(place, _jobs(place, attempts, [queue for queue in queues if queue not in training]))
-    for job in _service_jobs(place, attempts, training):
+    yield from _jobs_told(place, _jobs(reading, [queue for queue in queues if queue not in training]))
+    for job in _service_jobs(reading, training):
         for thing in written(job["serviceRequestPayload"]):
             yield told_of(place, NAME, thing, job["jobArn"])
 
 
-def _definition_uses(place: Place, definition: _Json) -> list[Use]:
+def _definition_uses(place: Place, definition: Json) -> list[Use]:
     arn = member(definition, "jobDefinitionArn", "batch:DescribeJobDefinitions")
     found = [Use(image, arn, NAME, place.account, place.region, where) for where, image in job_images(definition)]
     if not found:
@@ -88,30 +87,23 @@ def _definition_uses(place: Place, definition: _Json) -> list[Use]:
     return found
 
 
-def _jobs(place: Place, attempts: Attempts, queues: Sequence[_Json]) -> list[_Json]:
+def _jobs(reading: Reading, queues: Sequence[Json]) -> Iterator["_Job"]:
     """The jobs of these queues that have not ended, described."""
-    ids = _ids(attempts.each(place, lambda queue: _listed(place, queue, "list_jobs", _UNENDED), queues))
-    described = attempts.each(place, lambda some: _described(place, some), in_batches(ids, _JOBS_AT_ONCE))
-    return [job for found in described for job in found]
+    ids = dict.fromkeys(reading.found(partial(_listed, reading.place, "list_jobs", _UNENDED), queues))
+    return reading.found(partial(_described, reading), in_batches(list(ids), _JOBS_AT_ONCE))
 
 
-def _ids(listed: Iterable[Iterable[str]]) -> list[str]:
-    return list(dict.fromkeys(number for found in listed for number in found))
-
-
-def _listed(place: Place, queue: _Json, operation: str, states: Sequence[str]) -> list[str]:
-    """The identifiers of a queue's jobs in these states; none of a queue that was deleted in between."""
+def _listed(place: Place, operation: str, states: Sequence[str], queue: Json) -> Iterator[str]:
+    """The identifiers of a queue's jobs in these states, as far as the queue is not deleted in between."""
     arn = member(queue, "jobQueueArn", "batch:DescribeJobQueues")
-    found: list[str] = []
     try:
         for state in states:
-            jobs = place.pages("batch", operation, "jobSummaryList", jobQueue=arn, jobStatus=state)
-            found += [job["jobId"] for job in jobs]
+            for job in place.pages("batch", operation, "jobSummaryList", jobQueue=arn, jobStatus=state):
+                yield job["jobId"]
     except AwsFailure as failure:
         # Batch has one code for every mistake of a client, so whether the queue is gone must be asked.
         if code_of(failure) != "ClientException" or not _is_gone(place, arn):
             raise
-    return found
 
 
 def _is_gone(place: Place, queue: str) -> bool:
@@ -119,10 +111,30 @@ def _is_gone(place: Place, queue: str) -> bool:
     return all(each.get("status") == "DELETED" for each in found)
 
 
-def _described(place: Place, ids: Sequence[str]) -> list[_Json]:
+class _Job(msgspec.Struct, frozen=True):
+    """What is kept of a job: a queue may hold a hundred thousand, each of which Batch describes with some kilobytes."""
+
+    arn: str
+    queue: str
+    definition: str
+    state: str
+    created: float | None
+    """Seconds since the epoch, as `started`."""
+    started: float | None
+    images: tuple[tuple[str, str], ...]
+
+
+def _described(reading: Reading, ids: Sequence[str]) -> Iterator[_Job]:
     """Those of the jobs that Batch still knows: it forgets those that ended."""
-    jobs: list[_Json] = member(place.call("batch", "describe_jobs", jobs=list(ids)), "jobs", "batch:DescribeJobs")
-    return jobs
+    for job in reading.described("describe_jobs", "jobs", jobs=list(ids))["jobs"]:
+        images = tuple(job_images(job))
+        definition = job.get("jobDefinition", "") if images else member(job, "jobDefinition", "batch:DescribeJobs")
+        created, started = _seconds(job.get("createdAt")), _seconds(job.get("startedAt"))
+        yield _Job(job["jobArn"], job.get("jobQueue", ""), definition, job.get("status", ""), created, started, images)
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return milliseconds / 1000 if milliseconds else None
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -136,34 +148,30 @@ class _Group(msgspec.Struct, frozen=True):
     ended: bool
 
 
-def _jobs_told(place: Place, jobs: Iterable[_Json]) -> Iterator[Told]:
-    """One use for all jobs that run the same image of the same definition: a queue may hold a hundred thousand."""
-    groups: dict[_Group, list[_Json]] = {}
+def _jobs_told(place: Place, jobs: Iterable[_Job]) -> Iterator[Told]:
+    """One use for all jobs that run the same image of the same definition."""
+    groups: dict[_Group, list[_Job]] = {}
     for job in jobs:
-        images = list(job_images(job))
-        if not images:  # Batch told no copy of the definition, which says it then
-            yield Start(Kind.JOB, member(job, "jobDefinition", "batch:DescribeJobs"), job["jobArn"])
-        state = job.get("status", "")
-        for where, image in images:
-            group = _Group(
-                job.get("jobQueue", ""), job.get("jobDefinition", ""), where, image, state in _STARTED, state in _ENDED
-            )
+        if not job.images:  # Batch told no copy of the definition, which says it then
+            yield Start(Kind.JOB, job.definition, job.arn)
+        for where, image in job.images:
+            group = _Group(job.queue, job.definition, where, image, job.state in _STARTED, job.state in _ENDED)
             groups.setdefault(group, []).append(job)
     for group, members in groups.items():
         yield _group_use(place, group, members)
 
 
-def _group_use(place: Place, group: _Group, jobs: Sequence[_Json]) -> Use:
+def _group_use(place: Place, group: _Group, jobs: Sequence[_Job]) -> Use:
     others = f"and {len(jobs) - 1} more jobs" if len(jobs) > 1 else ""
-    created = [job["createdAt"] / 1000 for job in jobs if job.get("createdAt")]
-    started = [job["startedAt"] / 1000 for job in jobs if job.get("startedAt")]
+    created = [job.created for job in jobs if job.created is not None]
+    started = [job.started for job in jobs if job.started is not None]
     return Use(
         image=group.image,
-        workload=jobs[0]["jobArn"],
+        workload=jobs[0].arn,
         source=NAME,
         account=place.account,
         region=place.region,
-        where=joined(others, f"job definition {group.definition.rpartition('/')[2]}", group.where),
+        where=in_words(others, f"job definition {group.definition.rpartition('/')[2]}", group.where),
         # A job that waits resolves its image's name when it starts, one that runs has done so.
         resolved_from=min(created, default=None) if group.started else None,
         resolved_until=max(started, default=None) if group.started and len(started) == len(jobs) else None,
@@ -171,14 +179,15 @@ def _group_use(place: Place, group: _Group, jobs: Sequence[_Json]) -> Use:
     )
 
 
-def _service_jobs(place: Place, attempts: Attempts, queues: Sequence[_Json]) -> Iterator[_Json]:
-    ids = _ids(
-        attempts.each(place, lambda queue: _listed(place, queue, "list_service_jobs", _UNENDED_SERVICE_JOBS), queues)
-    )
-    yield from attempts.each(place, lambda number: _service_job(place, number), ids)
+def _service_jobs(reading: Reading, queues: Sequence[Json]) -> Iterator[Json]:
+    """The requests that Batch will send to SageMaker, and whose they are."""
+    listed = partial(_listed, reading.place, "list_service_jobs", _UNENDED_SERVICE_JOBS)
+    ids = dict.fromkeys(reading.found(listed, queues))
+    for _, job in reading.each(lambda number: _service_job(reading, number), ids):
+        yield job
 
 
-def _service_job(place: Place, number: str) -> _Json:
-    """The request that Batch will send to SageMaker, and whose it is."""
-    found = place.call("batch", "describe_service_job", jobId=number)
-    return {key: member(found, key, "batch:DescribeServiceJob") for key in ("jobArn", "serviceRequestPayload")}
+def _service_job(reading: Reading, number: str) -> Json:
+    found = reading.described("describe_service_job", "serviceRequestPayload", jobId=number)
+    member(found, "jobArn", "batch:DescribeServiceJob")
+    return found

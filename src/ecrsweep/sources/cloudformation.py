@@ -18,7 +18,7 @@ from ecrsweep.core.errors import AwsFailure, Malformed
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import ECR_NAME, Json, Reading
+from ecrsweep.sources.reading import ECR_NAME, Json, Reading
 
 NAME: Final = "cloudformation"
 

@@ -7,16 +7,15 @@ A fleet's `imageId` is a machine image (AMI) and names no container.
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from ecrsweep.core.errors import Malformed
 from ecrsweep.core.uses import Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.failures import Failures
+from ecrsweep.sources.reading import Json, Reading, in_batches, seconds
 
 NAME: Final = "codebuild"
 
@@ -30,8 +29,6 @@ _OUT_OF_ORDER: Final = 3600.0
 _NAME: Final = r"\d{12}\.dkr[.-]ecr[a-z0-9.-]*/[\w./:@-]+"
 _NAMED_IMAGES: Final = re.compile(rf"\bimage[\"']?\s*:(?:[\s\[\"',-]*(?:aws/[\w./:-]+|{_NAME}))+")
 """What stands under the key `image` of a buildspec in YAML or JSON: one image, or a list of them."""
-
-_Json = Mapping[str, Any]
 
 
 class CodeBuildSource:
@@ -65,18 +62,14 @@ class CodeBuildSource:
 
     def uses(self, place: Place) -> Iterator[Use]:
         """Uses of projects, then of batches, then of builds. Raises `AwsFailure` after what could be read."""
-        failures = Failures()
-        names = list(failures.until_failure(place.pages("codebuild", "list_projects", "projects")))
-        yield from failures.each(place, partial(_project_uses, place), _batches(names))
+        reading = Reading(place, "codebuild")
+        names = list(reading.listed("list_projects", "projects"))
+        yield from reading.found(partial(_project_uses, place), in_batches(names, _AT_ONCE))
         under_way = {"status": _UNDER_WAY}
-        batches = list(
-            failures.until_failure(
-                place.pages("codebuild", "list_build_batches", "ids", filter=under_way, maxResults=_AT_ONCE)
-            )
-        )
-        yield from failures.each(place, partial(_batch_uses, place), _batches(batches))
-        yield from failures.until_failure(_build_uses(place))
-        failures.raise_first()
+        batches = list(reading.listed("list_build_batches", "ids", filter=under_way, maxResults=_AT_ONCE))
+        yield from reading.found(partial(_batch_uses, place), in_batches(batches, _AT_ONCE))
+        yield from reading.part(_build_uses(reading))
+        reading.finish()
 
 
 def _project_uses(place: Place, names: Sequence[str]) -> Iterator[Use]:
@@ -89,24 +82,25 @@ def _batch_uses(place: Place, ids: Sequence[str]) -> Iterator[Use]:
         yield from _image_uses(place, batch)
 
 
-def _build_uses(place: Place) -> Iterator[Use]:
+def _build_uses(reading: Reading) -> Iterator[Use]:
     """The uses of builds under way. As long as builds come newest first, reading ends behind a page with one that is too old.
 
     By what CodeBuild sorts them is not documented: should they come in another order, all are read.
     """
     too_old = time.time() - _LONGEST_LIFE
     oldest, is_newest_first = float("inf"), True
-    for ids in _batches(place.pages("codebuild", "list_builds", "ids")):
-        for build in _described(place, "batch_get_builds", "builds", ids=ids):
-            yield from _image_uses(place, build)
-            started = _seconds(build.get("startTime"), oldest)
+    for ids in _batches(reading.listed("list_builds", "ids")):
+        for build in _described(reading.place, "batch_get_builds", "builds", ids=ids):
+            yield from _image_uses(reading.place, build)
+            begun = seconds(build.get("startTime"))
+            started = oldest if begun is None else begun
             is_newest_first &= started <= oldest + _OUT_OF_ORDER
             oldest = min(oldest, started)
         if is_newest_first and oldest < too_old:
             return
 
 
-def _described(place: Place, operation: str, key: str, **wanted: Sequence[str]) -> Iterator[_Json]:
+def _described(place: Place, operation: str, key: str, **wanted: Sequence[str]) -> Iterator[Json]:
     """What was asked for by name or id, in that order; what is gone is left out.
 
     Raises `Malformed` at the end where the answer says nothing of something, or leaves out the image that it needs.
@@ -123,7 +117,7 @@ def _described(place: Place, operation: str, key: str, **wanted: Sequence[str]) 
         raise Malformed(f"{action} in {place.region} told no image of {untold[0]}{others}", action=action)
 
 
-def _image_uses(place: Place, item: _Json) -> Iterator[Use]:
+def _image_uses(place: Place, item: Json) -> Iterator[Use]:
     """The image of a project, and of a build or batch that is not over, with those that its buildspec names, if it is no path."""
     if _is_over(item) or not _image(item):
         return
@@ -135,18 +129,14 @@ def _image_uses(place: Place, item: _Json) -> Iterator[Use]:
                 yield use(image=image, where="image in its buildspec")
 
 
-def _image(item: _Json) -> str:
+def _image(item: Json) -> str:
     return str(item.get("environment", {}).get("image", ""))
 
 
-def _is_over(item: _Json) -> bool:
+def _is_over(item: Json) -> bool:
     """Whether a build or batch has ended; a project never has."""
     status = item.get("buildStatus") or item.get("buildBatchStatus") or _UNDER_WAY
     return bool(status != _UNDER_WAY)
-
-
-def _seconds(moment: Any, otherwise: float) -> float:  # noqa: ANN401 - a datetime, or nothing
-    return float(moment.timestamp()) if isinstance(moment, datetime) else otherwise
 
 
 def _batches(items: Iterable[str]) -> Iterator[list[str]]:

@@ -4,14 +4,15 @@ Daemons are to container instances what services are to tasks, with deployments 
 services do not list. API: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListDaemons.html
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ecrsweep.aws.errors import code_of
-from ecrsweep.core.errors import AwsFailure, Malformed
+from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.uses import Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, in_words, seconds
+from ecrsweep.sources.ecs import present, since_settled
+from ecrsweep.sources.reading import Json, Reading, in_batches, in_words
 
 NAME: Final = "ecs-daemons"
 NEWEST_REVISIONS: Final = 3
@@ -19,7 +20,6 @@ NEWEST_REVISIONS: Final = 3
 
 _PAGE: Final = 100
 _AT_ONCE: Final = 20
-_SETTLED: Final = "SUCCESSFUL"
 
 
 class EcsDaemonsSource:
@@ -69,7 +69,7 @@ def _of_daemons(reading: Reading, definitions: dict[str, dict[str, str]]) -> Ite
     revisions = [
         (daemon, revision)
         for daemon, arns in reading.each(lambda daemon: _revisions_of(reading, daemon), daemons)
-        for _, found in reading.each(lambda some: _described_revisions(reading, some), _batches(arns))
+        for _, found in reading.each(lambda some: _described_revisions(reading, some), in_batches(arns, _AT_ONCE))
         for revision in found
     ]
     for daemon, revision in revisions:
@@ -93,18 +93,11 @@ def _revisions_of(reading: Reading, daemon: str) -> list[str]:
     listed = reading.listed(
         "list_daemon_deployments", "daemonDeployments", inside=True, daemonArn=daemon, maxResults=_PAGE
     )
-    for some in _batches([str(found["daemonDeploymentArn"]) for found in _since_settled(listed)]):
+    for some in in_batches([str(found["daemonDeploymentArn"]) for found in since_settled(listed)], _AT_ONCE):
         answer = reading.described("describe_daemon_deployments", "daemonDeployments", daemonDeploymentArns=some)
-        for deployment in _present(answer, "daemonDeployments", "ecs:DescribeDaemonDeployments"):
+        for deployment in present(answer, "daemonDeployments", "ecs:DescribeDaemonDeployments"):
             arns += _revisions_in(deployment)
     return list(dict.fromkeys(arns))
-
-
-def _since_settled(deployments: Iterable[Json]) -> Iterator[Json]:
-    for deployment in sorted(deployments, key=lambda found: seconds(found.get("createdAt")) or 0.0, reverse=True):
-        yield deployment
-        if deployment.get("status") == _SETTLED:
-            return
 
 
 def _revisions_in(deployment: Json) -> Iterator[str]:
@@ -118,7 +111,7 @@ def _revisions_in(deployment: Json) -> Iterator[str]:
 
 def _described_revisions(reading: Reading, arns: list[str]) -> list[Json]:
     answer = reading.described("describe_daemon_revisions", "daemonRevisions", daemonRevisionArns=arns)
-    return _present(answer, "daemonRevisions", "ecs:DescribeDaemonRevisions")
+    return list(present(answer, "daemonRevisions", "ecs:DescribeDaemonRevisions"))
 
 
 def _of_definitions(reading: Reading, definitions: dict[str, dict[str, str]]) -> Iterator[Use]:
@@ -168,15 +161,6 @@ def _uses_of_definition(place: Place, workload: str, where: str, images: dict[st
         yield Use(image, workload, NAME, place.account, place.region, in_words(where, f"container {name}"))
 
 
-def _present(answer: Json, key: str, action: str) -> list[Json]:
-    """What was described. What is missing is gone and runs nothing; any other failure is one of the source."""
-    for failure in answer.get("failures", ()):
-        if failure.get("reason") != "MISSING":
-            what = f"{failure.get('arn')}: {failure.get('reason')} {failure.get('detail', '')}".rstrip()
-            raise Malformed(f"{action} did not describe {what}", action=action)
-    return list(answer[key])
-
-
 def _is_gone(failure: AwsFailure) -> bool:
     """Gone with its cluster, or of a cluster that cannot have daemons; a task definition that nothing can start any more."""
     match code_of(failure):
@@ -190,7 +174,3 @@ def _is_gone(failure: AwsFailure) -> bool:
 
 def _id_of(arn: str) -> str:
     return arn.rpartition("/")[2]
-
-
-def _batches(items: Sequence[str]) -> list[list[str]]:
-    return [list(items[start : start + _AT_ONCE]) for start in range(0, len(items), _AT_ONCE)]

@@ -9,7 +9,7 @@ from typing import Final
 
 from ecrsweep.core.uses import Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, answering
+from ecrsweep.sources.reading import Json, Reading, answering
 
 NAME: Final = "emr-serverless"
 

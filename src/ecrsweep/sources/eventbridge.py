@@ -4,22 +4,21 @@ A disabled rule is switched on with one call, so it counts. State machines and f
 business of their own sources. API: https://docs.aws.amazon.com/eventbridge/latest/APIReference/Welcome.html
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.attempts import Attempts
-from ecrsweep.sources.started import ACTIONS, Told, member, resolved, told_of
+from ecrsweep.sources.reading import Json, Reading, answering, member
+from ecrsweep.sources.started import ACTIONS, Told, resolved, told_of
 from ecrsweep.sources.written import written
 
 NAME: Final = "eventbridge"
 
 _PAGE: Final = 100
-_GONE: Final = ("ResourceNotFoundException",)
+_GONE: Final = "ResourceNotFoundException"
 """A bus or rule that was deleted in between: it starts nothing any more."""
-
-_Json = Mapping[str, Any]
 
 
 class EventBridgeSource:
@@ -45,31 +44,26 @@ class EventBridgeSource:
 
     def uses(self, place: Place) -> Iterator[Use | Note]:
         """Uses by rule and target. Raises `AwsFailure` after what could be read."""
-        attempts = Attempts()
-        yield from resolved(place, NAME, attempts, _told(place, attempts))
+        reading = Reading(place, "events", answering(_GONE))
+        yield from resolved(reading, NAME, _told(reading))
 
 
-def _told(place: Place, attempts: Attempts) -> Iterator[Told]:
-    buses = attempts.listed(place.pages("events", "list_event_buses", "EventBuses", Limit=_PAGE))
-    rules = (
-        rule for found in attempts.each(place, lambda bus: _rules(place, bus), buses, gone=_GONE) for rule in found
-    )
-    for rule, targets in attempts.each(place, lambda rule: (rule, _targets(place, rule)), rules, gone=_GONE):
+def _told(reading: Reading) -> Iterator[Told]:
+    buses = reading.listed("list_event_buses", "EventBuses", Limit=_PAGE)
+    rules = reading.found(partial(_rules, reading), buses)
+    for rule, targets in reading.each(partial(_targets, reading), rules):
         for target in targets:
             for thing in written(target):
-                yield told_of(place, NAME, thing, rule["Arn"], f"target {target['Id']}")
+                yield told_of(reading.place, NAME, thing, rule["Arn"], f"target {target['Id']}")
 
 
-def _rules(place: Place, bus: _Json) -> list[_Json]:
+def _rules(reading: Reading, bus: Json) -> Iterator[Json]:
     """The rules of a bus, each with what its targets are asked by. A name means one rule on its bus only."""
     name = member(bus, "Name", "events:ListEventBuses")
-    rules = place.pages("events", "list_rules", "Rules", EventBusName=name, Limit=_PAGE)
-    return [
-        {key: member(rule, key, "events:ListRules") for key in ("Name", "Arn")} | {"EventBusName": name}
-        for rule in rules
-    ]
+    for rule in reading.listed("list_rules", "Rules", inside=True, EventBusName=name, Limit=_PAGE):
+        yield {key: member(rule, key, "events:ListRules") for key in ("Name", "Arn")} | {"EventBusName": name}
 
 
-def _targets(place: Place, rule: _Json) -> list[_Json]:
+def _targets(reading: Reading, rule: Json) -> list[Json]:
     asked = {"Rule": rule["Name"], "EventBusName": rule["EventBusName"], "Limit": _PAGE}
-    return list(place.pages("events", "list_targets_by_rule", "Targets", **asked))
+    return list(reading.listed("list_targets_by_rule", "Targets", inside=True, **asked))

@@ -10,7 +10,7 @@ from typing import Final
 
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, answering, ecr_names
+from ecrsweep.sources.reading import Json, Reading, answering, ecr_names
 
 NAME: Final = "imagebuilder"
 

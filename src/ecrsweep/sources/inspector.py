@@ -12,7 +12,7 @@ from ecrsweep.core.errors import AwsFailure, BadInput, Malformed
 from ecrsweep.core.names import Registry, Repository
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, in_words, seconds
+from ecrsweep.sources.reading import Json, Reading, in_words, seconds
 
 NAME: Final = "inspector"
 DAYS: Final = 30

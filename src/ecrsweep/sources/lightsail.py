@@ -8,7 +8,7 @@ from typing import Final
 
 from ecrsweep.core.uses import Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, answering, in_words, seconds
+from ecrsweep.sources.reading import Json, Reading, answering, in_words, seconds
 
 NAME: Final = "lightsail"
 

@@ -4,22 +4,20 @@ What a pipe takes from the event (`$.body.definition`) is computed: it is told, 
 API: https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/Welcome.html
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.attempts import Attempts
-from ecrsweep.sources.started import ACTIONS, Told, member, resolved, told_of
+from ecrsweep.sources.reading import Json, Reading, answering, member
+from ecrsweep.sources.started import ACTIONS, Told, resolved, told_of
 from ecrsweep.sources.written import written
 
 NAME: Final = "pipes"
 
 _PAGE: Final = 100
-_GONE: Final = ("NotFoundException",)
 _PARAMETERS: Final = ("EnrichmentParameters", "TargetParameters")
-
-_Json = Mapping[str, Any]
 
 
 class PipesSource:
@@ -44,19 +42,17 @@ class PipesSource:
 
     def uses(self, place: Place) -> Iterator[Use | Note]:
         """Uses by pipe. Raises `AwsFailure` after what could be read."""
-        attempts = Attempts()
-        yield from resolved(place, NAME, attempts, _told(place, attempts))
+        reading = Reading(place, "pipes", answering("NotFoundException"))
+        yield from resolved(reading, NAME, _told(reading))
 
 
-def _told(place: Place, attempts: Attempts) -> Iterator[Told]:
-    listed = attempts.listed(place.pages("pipes", "list_pipes", "Pipes", Limit=_PAGE))
-    for pipe in attempts.each(place, lambda brief: _pipe(place, brief), listed, gone=_GONE):
+def _told(reading: Reading) -> Iterator[Told]:
+    for _, pipe in reading.each(partial(_pipe, reading), reading.listed("list_pipes", "Pipes", Limit=_PAGE)):
         for thing in written({key: pipe[key] for key in _PARAMETERS if key in pipe}):
-            yield told_of(place, NAME, thing, pipe["Arn"])
+            yield told_of(reading.place, NAME, thing, pipe["Arn"])
 
 
-def _pipe(place: Place, brief: _Json) -> _Json:
-    found = place.call("pipes", "describe_pipe", Name=member(brief, "Name", "pipes:ListPipes"))
-    for key in ("Arn", "Target"):
-        member(found, key, "pipes:DescribePipe")
+def _pipe(reading: Reading, brief: Json) -> Json:
+    found = reading.described("describe_pipe", "Arn", Name=member(brief, "Name", "pipes:ListPipes"))
+    member(found, "Target", "pipes:DescribePipe")
     return found

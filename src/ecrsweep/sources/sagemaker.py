@@ -17,7 +17,7 @@ from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources._reading import Json, Reading, ecr_names, seconds, strings
+from ecrsweep.sources.reading import Json, Reading, ecr_names, seconds, strings
 
 NAME: Final = "sagemaker"
 NEWEST_VERSIONS: Final = 3

@@ -5,22 +5,21 @@ A list of schedules tells no more of a target than its ARN, so each schedule is 
 API: https://docs.aws.amazon.com/scheduler/latest/APIReference/Welcome.html
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.attempts import Attempts
-from ecrsweep.sources.started import ACTIONS, Told, member, resolved, told_of
+from ecrsweep.sources.reading import Json, Reading, answering, member
+from ecrsweep.sources.started import ACTIONS, Told, resolved, told_of
 from ecrsweep.sources.written import written
 
 NAME: Final = "scheduler"
 
 _PAGE: Final = 100
-_GONE: Final = ("ResourceNotFoundException",)
+_GONE: Final = "ResourceNotFoundException"
 """A schedule or its group that was deleted in between, by itself after its last run for one."""
-
-_Json = Mapping[str, Any]
 
 
 class SchedulerSource:
@@ -46,19 +45,20 @@ class SchedulerSource:
 
     def uses(self, place: Place) -> Iterator[Use | Note]:
         """Uses by schedule. Raises `AwsFailure` after what could be read."""
-        attempts = Attempts()
-        yield from resolved(place, NAME, attempts, _told(place, attempts))
+        reading = Reading(place, "scheduler", answering(_GONE))
+        yield from resolved(reading, NAME, _told(reading))
 
 
-def _told(place: Place, attempts: Attempts) -> Iterator[Told]:
-    listed = attempts.listed(place.pages("scheduler", "list_schedules", "Schedules", MaxResults=_PAGE))
-    for schedule in attempts.each(place, lambda brief: _schedule(place, brief), listed, gone=_GONE):
+def _told(reading: Reading) -> Iterator[Told]:
+    listed = reading.listed("list_schedules", "Schedules", MaxResults=_PAGE)
+    for _, schedule in reading.each(partial(_schedule, reading), listed):
         for thing in written(schedule["Target"]):
-            yield told_of(place, NAME, thing, schedule["Arn"])
+            yield told_of(reading.place, NAME, thing, schedule["Arn"])
 
 
-def _schedule(place: Place, brief: _Json) -> _Json:
+def _schedule(reading: Reading, brief: Json) -> Json:
     """A schedule as it is. Its name means one in its group only."""
     name, group = (member(brief, key, "scheduler:ListSchedules") for key in ("Name", "GroupName"))
-    found = place.call("scheduler", "get_schedule", Name=name, GroupName=group)
-    return {key: member(found, key, "scheduler:GetSchedule") for key in ("Arn", "Target")}
+    found = reading.described("get_schedule", "Arn", Name=name, GroupName=group)
+    member(found, "Target", "scheduler:GetSchedule")
+    return found

@@ -7,8 +7,9 @@ https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeJobDefinitions
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -16,10 +17,8 @@ from ecrsweep.aws.errors import code_of
 from ecrsweep.core.errors import AwsFailure, Malformed
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import Place
-from ecrsweep.sources.attempts import Attempts
+from ecrsweep.sources.reading import Json, Reading, in_batches, in_words, member
 from ecrsweep.sources.written import Kind, Written
-
-T = TypeVar("T")
 
 ACTIONS: Final = ("batch:DescribeJobDefinitions", "ecs:DescribeTaskDefinition")
 """What describing definitions needs of IAM."""
@@ -31,8 +30,6 @@ _REFERENCE: Final = re.compile(
     r":(?:task|job)-definition/)?(?P<name>[\w-]{1,255})(?::(?P<revision>\d+))?",
     re.ASCII,
 )
-
-_Json = Mapping[str, Any]
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -67,8 +64,9 @@ Told = Use | Note | Start
 """What a source finds before its definitions are resolved."""
 
 
-def resolved(place: Place, source: str, attempts: Attempts, told: Iterable[Told]) -> Iterator[Use | Note]:
-    """What was told, with every definition in it replaced by uses of its images. Raises what `attempts` noted, at the end."""
+def resolved(reading: Reading, source: str, told: Iterable[Told]) -> Iterator[Use | Note]:
+    """What was told, with every definition in it replaced by uses of its images. Finishes the reading at its end."""
+    place = reading.place
     starts: list[Start] = []
     for found in told:
         if isinstance(found, Start):
@@ -76,58 +74,41 @@ def resolved(place: Place, source: str, attempts: Attempts, told: Iterable[Told]
         else:
             yield found
     meant = {start: _meant(place, start) for start in dict.fromkeys(starts)}
-    described = _descriptions(place, attempts, [which for which in meant.values() if isinstance(which, _Definition)])
+    described = _descriptions(reading, [which for which in meant.values() if isinstance(which, _Definition)])
     for start, which in meant.items():
         if isinstance(which, Note):
             yield which
         elif which in described:
             yield from _uses(place, source, start, described[which])
-    attempts.raise_failure()
+    reading.finish()
 
 
 def told_of(place: Place, source: str, found: Written, workload: str, where: str = "") -> Told:
     """What something written in a document of a workload means."""
     if found.computed:
         said = found.text if len(found.text) <= 100 else f"{found.text[:100]}..."  # noqa: PLR2004 - a line is enough
-        return Note(joined(where, f"the {found.kind} is computed at every run, from {said}"), workload)
+        return Note(in_words(where, f"the {found.kind} is computed at every run, from {said}"), workload)
     if found.kind is Kind.IMAGE:
-        return Use(found.text, workload, source, place.account, place.region, joined(where, found.spot))
+        return Use(found.text, workload, source, place.account, place.region, in_words(where, found.spot))
     return Start(found.kind, found.text, workload, where)
 
 
-def task_images(described: _Json) -> Iterator[tuple[str, str]]:
+def task_images(described: Json) -> Iterator[tuple[str, str]]:
     """Each image of a task definition, with the container it stands in."""
     for container in described.get("containerDefinitions", ()):
         if container.get("image"):
             yield f"container {container.get('name', '')}".rstrip(), container["image"]
 
 
-def job_images(described: _Json) -> Iterator[tuple[str, str]]:
+def job_images(described: Json) -> Iterator[tuple[str, str]]:
     """Each image of a job definition or a job, with the container and nodes it stands in."""
     yield from _form_images(described)
     for nodes in described.get("nodeProperties", {}).get("nodeRangeProperties", ()):
         for where, image in _form_images(nodes):
-            yield joined(f"nodes {nodes.get('targetNodes', '')}".rstrip(), where), image
+            yield in_words(f"nodes {nodes.get('targetNodes', '')}".rstrip(), where), image
 
 
-def joined(*parts: str) -> str:
-    """The parts of a place in a workload, those that say something."""
-    return ", ".join(part for part in parts if part)
-
-
-def member(answer: _Json, key: str, action: str) -> Any:  # noqa: ANN401 - JSON is Any
-    """What an answer has under a key that the service always gives. Raises `Malformed` where it has none."""
-    if answer.get(key) is None:
-        raise Malformed(f"{action} answered without {key}", action=action)
-    return answer[key]
-
-
-def in_batches(items: Sequence[T], size: int) -> list[list[T]]:
-    """The items in order, at most `size` together."""
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]
-
-
-def _form_images(held: _Json) -> Iterator[tuple[str, str]]:
+def _form_images(held: Json) -> Iterator[tuple[str, str]]:
     """The images of the three forms in which Batch has containers: its own, those of ECS, and those of EKS."""
     for key in ("containerProperties", "container"):
         image = held.get(key, {}).get("image")
@@ -140,7 +121,7 @@ def _form_images(held: _Json) -> Iterator[tuple[str, str]]:
     yield from _container_images(pod.get("initContainers", ()), "init container")
 
 
-def _container_images(containers: Iterable[_Json], word: str) -> Iterator[tuple[str, str]]:
+def _container_images(containers: Iterable[Json], word: str) -> Iterator[tuple[str, str]]:
     for container in containers:
         if container.get("image"):
             yield f"{word} {container.get('name', '')}".rstrip(), container["image"]
@@ -150,17 +131,17 @@ def _meant(place: Place, start: Start) -> _Definition | Note:
     """Which definition a name means, or why that cannot be known."""
     found = _REFERENCE.fullmatch(start.name)
     if found is None or (found["service"] and _SERVICES[found["service"]] is not start.kind):
-        return Note(joined(start.where, f"{start.name} is not the name of a {start.kind}"), start.workload)
+        return Note(in_words(start.where, f"{start.name} is not the name of a {start.kind}"), start.workload)
     if found["account"] and found["account"] != place.account:
         text = f"{start.kind} {start.name} is of another account, so its images are not known: name them in a uses file"
-        return Note(joined(start.where, text), start.workload)
+        return Note(in_words(start.where, text), start.workload)
     return _Definition(start.kind, found["region"] or place.region, found["name"], found["revision"])
 
 
 def _uses(place: Place, source: str, start: Start, described: _Described | None) -> Iterator[Use | Note]:
     if described is None:
         text = f"{start.kind} {start.name} does not exist (any more): what starts it fails at its next run"
-        yield Note(joined(start.where, text), start.workload)
+        yield Note(in_words(start.where, text), start.workload)
         return
     for where, image in described.images:
         yield Use(
@@ -169,38 +150,44 @@ def _uses(place: Place, source: str, start: Start, described: _Described | None)
             source=source,
             account=place.account,
             region=place.region,
-            where=joined(start.where, f"{start.kind} {described.name}", where),
+            where=in_words(start.where, f"{start.kind} {described.name}", where),
         )
 
 
-def _descriptions(
-    place: Place, attempts: Attempts, wanted: Sequence[_Definition]
-) -> dict[_Definition, _Described | None]:
+def _descriptions(reading: Reading, wanted: Sequence[_Definition]) -> dict[_Definition, _Described | None]:
     """Each definition as it is, None for what does not exist; what could not be described is left out, and noted."""
     found: dict[_Definition, _Described | None] = {}
     for region in sorted({definition.region for definition in wanted}):
         here = list(dict.fromkeys(definition for definition in wanted if definition.region == region))
-        found |= _described_in(place.in_region(region), attempts, here)
+        found |= _described_in(reading, reading.place.in_region(region), here)
     return found
 
 
 def _described_in(
-    place: Place, attempts: Attempts, wanted: Sequence[_Definition]
+    reading: Reading, place: Place, wanted: Sequence[_Definition]
 ) -> dict[_Definition, _Described | None]:
     tasks = [definition for definition in wanted if definition.kind is Kind.TASK]
     newest = [definition for definition in wanted if definition.kind is Kind.JOB and definition.revision is None]
     numbered = [definition for definition in wanted if definition.kind is Kind.JOB and definition.revision]
-    found = dict(attempts.each(place, lambda one: (one, _task(place, one)), tasks))
-    found |= attempts.each(place, lambda one: (one, _newest_job(place, one)), newest)
-    for some in attempts.each(place, lambda some: _numbered_jobs(place, some), in_batches(numbered, _JOBS_AT_ONCE)):
+    found = dict(reading.each(partial(_task, place), tasks))
+    found |= reading.each(partial(_newest_job, place), newest)
+    for _, some in reading.each(partial(_numbered_jobs, place), in_batches(numbered, _JOBS_AT_ONCE)):
         found |= some
     return found
 
 
 def _task(place: Place, wanted: _Definition) -> _Described | None:
+    found = task_definition(place, str(wanted))
+    if found is None:
+        return None
+    return _described(wanted, found.get("revision"), task_images(found), "ecs:DescribeTaskDefinition")
+
+
+def task_definition(place: Place, name: str) -> Json | None:
+    """A task definition; None where there is none of this name (any more), so that nothing can start from it. Raises `AwsFailure`."""
     for last in (False, True):
         try:
-            answer = place.call("ecs", "describe_task_definition", taskDefinition=str(wanted))
+            answer = place.call("ecs", "describe_task_definition", taskDefinition=name)
         except AwsFailure as failure:
             # ECS has no code of its own for this. Asked twice, because one answer may come from a copy that lags behind.
             if code_of(failure) != "ClientException" or "Unable to describe task definition" not in str(failure):
@@ -208,8 +195,8 @@ def _task(place: Place, wanted: _Definition) -> _Described | None:
             if last:
                 return None
         else:
-            found = answer.get("taskDefinition", {})
-            return _described(wanted, found.get("revision"), task_images(found), "ecs:DescribeTaskDefinition")
+            found: Json = member(answer, "taskDefinition", "ecs:DescribeTaskDefinition")
+            return found
     return None
 
 
@@ -234,7 +221,7 @@ def _numbered_jobs(place: Place, wanted: Sequence[_Definition]) -> dict[_Definit
     }
 
 
-def _described_job(wanted: _Definition, found: _Json) -> _Described:
+def _described_job(wanted: _Definition, found: Json) -> _Described:
     return _described(wanted, found.get("revision"), job_images(found), "batch:DescribeJobDefinitions")
 
 

@@ -8,6 +8,7 @@ API: https://docs.aws.amazon.com/step-functions/latest/apireference/Welcome.html
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,14 +16,13 @@ import msgspec
 from ecrsweep.core.errors import BadInput, Malformed
 from ecrsweep.core.uses import Note, Use
 from ecrsweep.ports import About, Place
-from ecrsweep.sources.attempts import Attempts
-from ecrsweep.sources.started import ACTIONS, Told, joined, member, resolved, told_of
+from ecrsweep.sources.reading import Json, Reading, answering, in_words, member
+from ecrsweep.sources.started import ACTIONS, Told, resolved, told_of
 from ecrsweep.sources.written import Kind, Written, written
 
 NAME: Final = "stepfunctions"
 
 _PAGE: Final = 1000
-_GONE: Final = ("StateMachineDoesNotExist",)
 _DESCRIBE: Final = "states:DescribeStateMachine"
 
 _INTEGRATION: Final = re.compile(r"arn:aws[a-z-]*:states:[^:]*:[^:]*:(?:aws-sdk:)?(?P<service>[\w-]+):(?P<action>\w+)")
@@ -36,8 +36,6 @@ _STARTS_CONTAINERS: Final = re.compile(
 """Calls whose request may say what image runs, so that a request that is computed is worth a note."""
 
 _ACCOUNT_OF_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):")
-
-_Json = Mapping[str, Any]
 
 
 class StepFunctionsSource:
@@ -78,15 +76,12 @@ class StepFunctionsSource:
 
     def uses(self, place: Place) -> Iterator[Use | Note]:
         """Uses by state machine, version and state. Raises `AwsFailure` after what could be read."""
-        attempts = Attempts()
+        reading = Reading(place, "stepfunctions", answering("StateMachineDoesNotExist"))
         if not self._versions:
             yield Note("the versions of state machines were not asked for, so what only they start is not known")
-        machines = attempts.listed(
-            place.pages("stepfunctions", "list_state_machines", "stateMachines", maxResults=_PAGE)
-        )
-        read = attempts.each(place, lambda brief: _workflows(place, attempts, brief, versions=self._versions), machines)
-        told = (found for workflows in read for workflow in workflows for found in _told(place, workflow))
-        yield from resolved(place, NAME, attempts, told)
+        machines = reading.listed("list_state_machines", "stateMachines", maxResults=_PAGE)
+        workflows = reading.found(partial(_workflows, reading, versions=self._versions), machines)
+        yield from resolved(reading, NAME, (found for workflow in workflows for found in _told(place, workflow)))
 
 
 class _Workflow(msgspec.Struct, frozen=True):
@@ -94,44 +89,35 @@ class _Workflow(msgspec.Struct, frozen=True):
 
     machine: str
     version: str
-    definition: _Json
+    definition: Json
 
 
-def _workflows(place: Place, attempts: Attempts, brief: _Json, *, versions: bool) -> list[_Workflow]:
+def _workflows(reading: Reading, brief: Json, *, versions: bool) -> Iterator[_Workflow]:
     """The definition in force, and those of versions that differ from it and from each other."""
     machine = str(member(brief, "stateMachineArn", "states:ListStateMachines"))
-    texts: dict[str, str] = {}
-    for version in ("", *(_versions(place, attempts, machine) if versions else ())):
-        arn = f"{machine}:{version}" if version else machine
-        for text in attempts.of(lambda arn=arn: _text(place, arn), gone=_GONE):  # type: ignore[misc]
-            texts.setdefault(text, version)
-    return [
-        _Workflow(machine, version, definition)
-        for text, version in texts.items()
-        for definition in attempts.of(lambda text=text: _parsed(text, machine))  # type: ignore[misc]
-    ]
+    told: set[str] = set()
+    for version in ("", *(_versions(reading, machine) if versions else ())):
+        for text in reading.attempted(partial(_text, reading, f"{machine}:{version}" if version else machine)):
+            if text not in told:
+                told.add(text)
+                for definition in reading.attempted(partial(_parsed, text, machine)):
+                    yield _Workflow(machine, version, definition)
 
 
-def _versions(place: Place, attempts: Attempts, machine: str) -> list[str]:
+def _versions(reading: Reading, machine: str) -> list[str]:
     """The numbers of the versions."""
-    found = attempts.listed(
-        place.pages(
-            "stepfunctions", "list_state_machine_versions", "stateMachineVersions",
-            stateMachineArn=machine, maxResults=_PAGE,
-        ),
-        gone=_GONE,
-    )  # fmt: skip
+    operation, key = "list_state_machine_versions", "stateMachineVersions"
+    found = reading.listed(operation, key, inside=True, stateMachineArn=machine, maxResults=_PAGE)
     return [str(version["stateMachineVersionArn"]).rpartition(":")[2] for version in found]
 
 
-def _text(place: Place, arn: str) -> str:
-    found = place.call("stepfunctions", "describe_state_machine", stateMachineArn=arn)
-    return str(member(found, "definition", _DESCRIBE))
+def _text(reading: Reading, arn: str) -> str:
+    return str(reading.described("describe_state_machine", "definition", stateMachineArn=arn)["definition"])
 
 
-def _parsed(text: str, machine: str) -> _Json:
+def _parsed(text: str, machine: str) -> Json:
     try:
-        found: _Json = msgspec.json.decode(text, type=dict[str, Any])
+        found: Json = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.MsgspecError as error:
         raise Malformed(f"the definition of {machine} is no JSON object: {error}", action=_DESCRIBE) from error
     return found
@@ -146,18 +132,18 @@ def _told(place: Place, workflow: _Workflow) -> Iterator[Told]:
     for state, thing in found:
         is_local_name = thing.kind is not Kind.IMAGE and not thing.text.startswith("arn:")
         if not thing.computed and not (state in abroad and is_local_name):
-            where = joined(version, f"state {state}" if state else "")
+            where = in_words(version, f"state {state}" if state else "")
             yield told_of(place, NAME, _within_state(thing), workflow.machine, where)
     computed = _computed(tasks, found)
     if computed:
         text = f"what these states start is computed in every execution, and is not known: {_listed(computed)}"
-        yield Note(joined(version, text), workflow.machine)
+        yield Note(in_words(version, text), workflow.machine)
     if abroad:
         text = f"these states act in another account, and what they start there is not known: {_listed(abroad)}"
-        yield Note(joined(version, text), workflow.machine)
+        yield Note(in_words(version, text), workflow.machine)
 
 
-def _computed(tasks: Mapping[str, _Json], found: Iterable[tuple[str, Written]]) -> dict[str, str]:
+def _computed(tasks: Mapping[str, Json], found: Iterable[tuple[str, Written]]) -> dict[str, str]:
     """The states that start what is not written down, each with how it is computed."""
     computed: dict[str, str] = {}
     named: set[str] = set()
@@ -174,7 +160,7 @@ def _computed(tasks: Mapping[str, _Json], found: Iterable[tuple[str, Written]]) 
     return computed
 
 
-def _tasks(definition: Any) -> Iterator[tuple[str, _Json]]:  # noqa: ANN401 - JSON is Any
+def _tasks(definition: Any) -> Iterator[tuple[str, Json]]:  # noqa: ANN401 - JSON is Any
     """Every state that calls something, by name, however deep in parallel branches and maps."""
     if isinstance(definition, Mapping):
         states = definition.get("States")
@@ -188,13 +174,13 @@ def _tasks(definition: Any) -> Iterator[tuple[str, _Json]]:  # noqa: ANN401 - JS
             yield from _tasks(inner)
 
 
-def _integration(task: _Json) -> str:
+def _integration(task: Json) -> str:
     """What a state calls, as "ecs:runTask"; "" for a function, an activity, or no task at all."""
     found = _INTEGRATION.match(str(task.get("Resource", "")))
     return f"{found['service']}:{found['action']}" if found else ""
 
 
-def _other_account(place: Place, task: _Json) -> str:
+def _other_account(place: Place, task: Json) -> str:
     """The account that a state acts in by a role of its own, where that is not this one."""
     credentials = task.get("Credentials")
     if not credentials:

@@ -1,11 +1,11 @@
-"""What sources share that list resources and describe them one by one. It knows no service.
+"""How every source reads on after a failure. It knows no service.
 
 A part of a service that cannot be read is a gap, and no reason to leave the rest unread: what the rest names is protected
 even where the user accepts the gap. So failures are kept, and raised when everything has been tried.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -42,9 +42,12 @@ ECR_NAME: Final = re.compile(
 
 
 class Reading:
-    """The reads of one service in one place. A failure is kept, so that the rest is still read; `finish` raises it."""
+    """The reads of one service in one place. A failure is kept, so that the rest is still read; `finish` raises it.
 
-    def __init__(self, place: Place, service: str, is_gone: Callable[[AwsFailure], bool]) -> None:
+    Several threads may read at once.
+    """
+
+    def __init__(self, place: Place, service: str, is_gone: Callable[[AwsFailure], bool] = lambda _: False) -> None:
         """`service` by botocore's name; `is_gone` tells the failure of what was deleted in between: that is no gap."""
         self.place = place
         self._service = service
@@ -56,7 +59,7 @@ class Reading:
         """The answer to one call. Raises `AwsFailure`, and `Malformed` where it lacks `key`, which it always has."""
         answer = self.place.call(self._service, operation, **parameters)
         self._answered = True
-        if key not in answer:
+        if answer.get(key) is None:
             action = action_of(self.place.client(self._service), operation)
             raise Malformed(f"{action} in {self.place.region} answered without {key}", action=action)
         return answer
@@ -77,20 +80,28 @@ class Reading:
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Each item with what `work` makes of it, side by side, in order. What is gone or fails is left out."""
-        wanted = list(items)
-        try:
-            for item, made in zip(wanted, self.place.each(lambda item: self._tried(work, item), wanted), strict=True):
-                if not isinstance(made, AwsFailure):
-                    yield item, made
-                elif not self._is_gone(made):
-                    self._failures.append(made)
-        except AwsFailure as failure:
-            self._failures.append(failure)
+        return self.found(lambda item: ((item, work(item)) for _ in range(1)), items)
 
-    def part(self, found: Iterator[T]) -> Iterator[T]:
+    def found(self, work: Callable[[T], Iterable[R]], items: Iterable[T]) -> Iterator[R]:
+        """All that `work` finds of each item, side by side, in the order of the items; also what it found before it failed."""
+        for found, failure in self.place.each(lambda item: self._tried(work, item), list(items)):
+            yield from found
+            self._note(failure)
+            if isinstance(failure, _HOPELESS):
+                return
+
+    def attempted(self, work: Callable[[], T]) -> Iterator[T]:
+        """What one piece of work makes, or nothing where it is gone or fails."""
+        found, failure = self._tried(lambda _: (work() for _ in range(1)), None)
+        self._note(failure)
+        yield from found
+
+    def part(self, found: Iterable[T]) -> Iterator[T]:
         """All that is found, up to a failure or an answer that lacks what its service documents."""
         try:
-            yield from found
+            for item in found:
+                self._answered = True
+                yield item
         except AwsFailure as failure:
             self._failures.append(failure)
         except _ODD_SHAPES as error:
@@ -108,15 +119,21 @@ class Reading:
             raise AwsFailure(str(first), action=first.action) from first
         raise first
 
-    def _tried(self, work: Callable[[T], R], item: T) -> R | AwsFailure:
+    def _note(self, failure: AwsFailure | None) -> None:
+        if failure is None:
+            self._answered = True
+        elif not self._is_gone(failure):
+            self._failures.append(failure)
+
+    def _tried(self, work: Callable[[T], Iterable[R]], item: T) -> tuple[list[R], AwsFailure | None]:
+        found: list[R] = []
         try:
-            return work(item)
-        except _HOPELESS:
-            raise
+            found.extend(work(item))
         except AwsFailure as failure:
-            return failure
+            return found, failure
         except _ODD_SHAPES as error:
-            return self._malformed(error)
+            return found, self._malformed(error)
+        return found, None
 
     def _malformed(self, error: Exception) -> Malformed:
         what = f"{type(error).__name__}: {error}"
@@ -126,6 +143,18 @@ class Reading:
 def answering(*codes: str) -> Callable[[AwsFailure], bool]:
     """Tells the failures in which AWS answered one of these codes."""
     return lambda failure: code_of(failure) in codes
+
+
+def member(answer: Json, key: str, action: str) -> Any:  # noqa: ANN401 - JSON is Any
+    """What an answer has under a key that the service always gives. Raises `Malformed` where it has none."""
+    if answer.get(key) is None:
+        raise Malformed(f"{action} answered without {key}", action=action)
+    return answer[key]
+
+
+def in_batches(items: Sequence[T], size: int) -> list[list[T]]:
+    """The items in order, at most `size` together."""
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def ecr_names(text: str) -> Iterator[str]:
@@ -151,7 +180,7 @@ def seconds(moment: object) -> float | None:
 
 
 def in_words(*parts: str) -> str:
-    """Where in a workload an image stands: the parts that there are, with commas."""
+    """Where in a workload an image stands: the parts that say something, with commas."""
     return ", ".join(part for part in parts if part)
 
 
