@@ -1,4 +1,4 @@
-"""Pages of DescribeImages mean the same whoever reads them: botocore's parser, or the one that goes straight to images."""
+"""The big lists mean the same whoever reads them: botocore's parser, or the one that goes straight from bytes."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ecrsweep.aws import decoding
 from ecrsweep.aws.cache import ManifestCache
-from ecrsweep.aws.decoding import EVENT, decode_page, image_of
+from ecrsweep.aws.decoding import HANDLERS, decode_page, decode_plain, image_of
 from ecrsweep.aws.errors import translated
 from ecrsweep.aws.session import AwsSession
 from ecrsweep.aws.world import AwsWorld
@@ -94,9 +94,11 @@ class _Wire:
         return [self._body]
 
 
-def reader(*, straight: bool) -> tuple[Any, Read]:
-    """A real client of botocore whose answers are given here, and the page that it makes of a body."""
-    client = boto3.client("ecr", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+def reader(service: Any, operation: str, *, straight: bool, **asked: Any) -> Read:
+    """What a real client of botocore, whose answers are given here, makes of a body."""
+    client = boto3.client(
+        service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+    )
     answer: dict[str, Any] = {}
 
     def instead(request: Any, **_: Any) -> AWSResponse:
@@ -104,14 +106,14 @@ def reader(*, straight: bool) -> tuple[Any, Read]:
         return AWSResponse(request.url, answer["status"], headers, _Wire(answer["body"].encode()))
 
     client.meta.events.register("before-send", instead)
-    if straight:
-        client.meta.events.register(EVENT, decode_page)
+    for event, decode in HANDLERS.items() if straight else ():
+        client.meta.events.register(event, decode)
 
     def read(body: str, status: int = 200) -> Any:
         answer.update(body=body, status=status)
-        return client.describe_images(repositoryName="team/app")
+        return getattr(client, operation)(**asked)
 
-    return client, read
+    return read
 
 
 def told(read: Read, body: str) -> Any:
@@ -136,7 +138,15 @@ def told(read: Read, body: str) -> Any:
     return timeless, times, page.get("nextToken"), "imageDetails" in page
 
 
-PARSED, STRAIGHT = reader(straight=False)[1], reader(straight=True)[1]
+PARSED, STRAIGHT = (
+    reader("ecr", "describe_images", straight=straight, repositoryName="team/app") for straight in (False, True)
+)
+JOBS, DEFINITIONS = "describe_jobs", "describe_job_definitions"
+OF_BATCH = {
+    (operation, straight): reader("batch", operation, straight=straight, **asked)
+    for operation, asked in ((JOBS, {"jobs": ["a"]}), (DEFINITIONS, {}))
+    for straight in (False, True)
+}
 
 
 @pytest.mark.parametrize("body", RECORDED)
@@ -187,7 +197,94 @@ def test_a_registry_reads_the_same_where_botocore_has_no_such_event(
         return AwsWorld(session, cache).image_store(Registry(aws.account, "us-east-1")).inventory("team/app")
 
     straight = inventory()
-    monkeypatch.setattr(decoding, "EVENT", "before-parse.ecr.NoSuchOperation")
+    monkeypatch.setattr(decoding, "HANDLERS", {"before-parse.ecr.NoSuchOperation": decode_page})
     parsed = inventory()
     assert len(parsed.images) == 4
     assert (parsed.images, parsed.edges) == (straight.images, straight.edges)
+
+
+def members(shape: Any, depth: int = 0) -> st.SearchStrategy[Any]:
+    """Values of a shape as the service would write them, every structure with some of its members."""
+    match shape.type_name:
+        case "structure" if depth < 6:
+            return st.fixed_dictionaries(
+                {}, optional={name: members(inner, depth + 1) for name, inner in shape.members.items()}
+            )
+        case "list" if depth < 6:
+            return st.lists(members(shape.member, depth + 1), max_size=2)
+        case "map":
+            return st.dictionaries(texts, members(shape.value, depth + 1), max_size=2)
+        case "string":
+            return texts
+        case "integer" | "long":
+            return st.integers(-(2**31), 2**53)
+        case "boolean":
+            return st.booleans()
+        case "float" | "double":
+            return st.floats(allow_nan=False, allow_infinity=False)
+    return st.just({} if shape.type_name == "structure" else [])
+
+
+def output_of(operation: str) -> Any:
+    """The shape of an answer of Batch."""
+    model = boto3.client("batch", region_name="us-east-1").meta.service_model
+    return model.operation_model("".join(word.title() for word in operation.split("_"))).output_shape
+
+
+def nulled(answer: Any, at: int) -> Any:
+    """The same with nothing under one of its keys."""
+    keys = sorted(answer)
+    return answer | {keys[at % len(keys)]: None} if keys else answer
+
+
+@pytest.mark.parametrize("operation", [JOBS, DEFINITIONS])
+@given(data=st.data())
+def test_random_answers_of_batch_mean_the_same(operation: str, data: st.DataObject) -> None:
+    answer = data.draw(members(output_of(operation)))
+    if data.draw(st.integers(0, 3)) == 0:
+        answer = nulled(answer, data.draw(st.integers(0, 9)))
+    body = json.dumps(answer)
+    straight, parsed = (OF_BATCH[operation, straight](body) for straight in (True, False))
+    assert straight == parsed
+
+
+@pytest.mark.parametrize("operation", [JOBS, DEFINITIONS])
+def test_every_member_that_batch_answers_is_plain_json_under_its_own_name(operation: str) -> None:
+    """Should a newer botocore know of a time or of bytes in there, it has to be its parser that reads them."""
+    waiting, seen = [output_of(operation)], set()
+    while waiting:
+        shape = waiting.pop()
+        if shape.name in seen:
+            continue
+        seen.add(shape.name)
+        assert shape.type_name in {
+            "structure",
+            "list",
+            "map",
+            "string",
+            "integer",
+            "long",
+            "boolean",
+            "float",
+            "double",
+        }
+        assert not {"locationName", "jsonvalue", "location", "streaming", "union"} & shape.serialization.keys()
+        if shape.type_name == "structure":
+            waiting += shape.members.values()
+        elif shape.type_name in {"list", "map"}:
+            waiting.append(shape.member if shape.type_name == "list" else shape.value)
+    assert len(seen) > 20
+
+
+@pytest.mark.parametrize("body", [*NOT_JSON, '{"jobs": [{"jobId": null}]}'])
+def test_what_batch_cannot_have_meant_is_left_to_botocore(body: str) -> None:
+    answer: dict[str, Any] = {"status_code": 200, "body": body.encode()}
+    taken: dict[str, Any] = {}
+    decode_plain(answer, taken)
+    assert (answer["body"], taken) == (body.encode(), {})
+
+
+def test_jobs_are_never_walked_by_botocore() -> None:
+    told = OF_BATCH[JOBS, True]('{"jobs": [{"jobId": "a", "newerThanBotocore": 1}]}')
+    assert told["jobs"] == [{"jobId": "a", "newerThanBotocore": 1}]
+    assert told["ResponseMetadata"]["RequestId"] == "r"

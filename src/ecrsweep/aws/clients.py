@@ -280,7 +280,8 @@ class Clients:
         Turns(lambda: _CALLER.get().pace, client, partial(granted_as, client), repeats=not self._asked_retries)
         Renewal(client, lambda: _CALLER.get().source_credentials)
         client.meta.events.register("before-send", _refuse_when_closed)
-        client.meta.events.register(decoding.EVENT, decoding.decode_page)
+        for event, decode in decoding.HANDLERS.items():
+            client.meta.events.register(event, decode)
         if client.meta.service_model.resolved_protocol in {"json", "rest-json"}:
             client.meta.events.register("before-parse", _refuse_what_is_not_json)
         return client

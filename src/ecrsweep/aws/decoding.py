@@ -1,11 +1,13 @@
-"""Pages of DescribeImages, read straight into images: most of what reading costs is botocore's walk over dicts and times.
+"""The big lists, read straight from bytes: most of what reading costs is botocore's walk over shapes, dicts and times.
 
-Stands in botocore's `before-parse` event, so that signing, endpoints, retries and errors stay its own; of a page it
+Stands in botocore's `before-parse` event, so that signing, endpoints, retries and errors stay its own; of an answer it
 takes what it understands in full, and leaves any other to botocore's parser, which then has to say what is wrong.
+Pages of DescribeImages become images; jobs and job definitions of Batch stay dicts, because any source may read any member of them.
 https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html
+https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeJobs.html
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,9 +15,6 @@ import msgspec
 
 from ecrsweep.core.errors import Malformed
 from ecrsweep.core.images import Image
-
-EVENT: Final = "before-parse.ecr.DescribeImages"
-"""Where `decode_page` is registered; botocore names no such event, then its parser does the work."""
 
 _OK: Final = 200
 _ACTION: Final = "ecr:DescribeImages"
@@ -27,6 +26,8 @@ class _Page(msgspec.Struct, omit_defaults=True):
 
 
 _decode: Final = msgspec.json.Decoder(_Page).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_NULL: Final = b"null"
 
 
 def decode_page(
@@ -42,6 +43,28 @@ def decode_page(
     told = {"imageDetails": page.imageDetails, "nextToken": page.nextToken}
     customized_response_dict.update((key, value) for key, value in told.items() if value is not msgspec.UNSET)
     response_dict["body"] = b"{}"
+
+
+def decode_plain(
+    response_dict: MutableMapping[str, Any], customized_response_dict: MutableMapping[str, Any], **_: object
+) -> None:
+    """Put an answer of which every member is plain JSON where botocore would put the same; it would leave out members that are null."""
+    body = response_dict["body"]
+    if response_dict["status_code"] != _OK or _NULL in body:
+        return
+    try:
+        customized_response_dict.update(_decode_members(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return
+    response_dict["body"] = b"{}"
+
+
+HANDLERS: Final[dict[str, Callable[..., None]]] = {
+    "before-parse.ecr.DescribeImages": decode_page,
+    "before-parse.batch.DescribeJobDefinitions": decode_plain,
+    "before-parse.batch.DescribeJobs": decode_plain,
+}
+"""Where each is registered; should botocore name no such event, then its parser does the work."""
 
 
 def image_of(detail: Image | Mapping[str, Any]) -> Image:
