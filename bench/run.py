@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shlex
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -192,11 +191,21 @@ def _stage(name: str) -> float:
 
 
 def growth(points: Sequence[tuple[int, float]], start: float) -> float | None:
-    """The exponent with which seconds grow with images, fitted to all points; what ten images take is taken off first."""
-    logs = [(math.log(images), math.log(max(seconds - start, 1e-3))) for images, seconds in points]
-    if len(logs) < 2:  # noqa: PLR2004 - a line needs two points
+    """The exponent with which seconds grow with images, fitted to all points; what ten images take is taken off first.
+
+    Every measurement is uncertain by some hundredths of its whole, so a point weighs by the share that its images have in it:
+    where starting is nearly all, what is left of it is noise.
+    """
+    fitted = [
+        (math.log(images), math.log(seconds - start), (1 - start / seconds) ** 2)
+        for images, seconds in points
+        if seconds > start
+    ]
+    if len(fitted) < 2:  # noqa: PLR2004 - a line needs two points
         return None
-    return statistics.linear_regression(*zip(*logs, strict=True)).slope
+    weight = sum(w for _, _, w in fitted)
+    middle, height = (sum(point[axis] * point[2] for point in fitted) / weight for axis in (0, 1))
+    return sum(w * (x - middle) * (y - height) for x, y, w in fitted) / sum(w * (x - middle) ** 2 for x, _, w in fitted)
 
 
 def machine() -> Document:
