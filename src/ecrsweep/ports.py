@@ -192,7 +192,8 @@ class Source(Protocol):
     def uses(self, place: Place) -> Iterator[Use | Note | Coverage | Covered]:
         """Every use in this account and region, and notes of what cannot be known there.
 
-        A coverage entry is what another run could not read, where its evidence is handed on.
+        A coverage entry is what another run could not read, where its evidence is handed on; `Covered` says of which accounts
+        a source can tell that is asked once for all.
         """
 
 

@@ -1,4 +1,4 @@
-"""A cluster that answers over HTTPS, and the reader that asks it: what the tests of clusters share."""
+"""What tests of sources share: a place to read in, a cluster that answers over HTTPS, and the reader that asks it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from ecrsweep.aws.session import AwsPlace, AwsSession
 from ecrsweep.core.errors import AwsFailure
 from ecrsweep.core.uses import Note, Use
+from ecrsweep.emulator import Emulator
 from ecrsweep.emulator.kubernetes import KubernetesApi
 from ecrsweep.sources.clusters.api import ClusterApi, Door, verifying
 from ecrsweep.sources.clusters.reading import Cluster, Wishes, read_cluster
@@ -36,6 +38,15 @@ class Told:
 
 
 Read = Callable[..., Told]
+
+
+@pytest.fixture
+def place(aws: Emulator, monkeypatch: pytest.MonkeyPatch) -> AwsPlace:
+    """The place where a source reads, over HTTP, in this process."""
+    environ = aws.environ() | {"AWS_MAX_ATTEMPTS": "1"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return AwsPlace(AwsSession(region="us-east-1", environ=environ), "us-east-1")
 
 
 @pytest.fixture

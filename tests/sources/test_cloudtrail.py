@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ecrsweep.aws.bucket import Bucket
-from ecrsweep.aws.session import AwsPlace, AwsSession
+from ecrsweep.aws.session import AwsPlace
 from ecrsweep.core.errors import AwsFailure, BadInput, Denied
 from ecrsweep.core.uses import Covered, Note, Use
 from ecrsweep.emulator import Emulator, Fault
@@ -31,15 +31,6 @@ def repo(aws: Emulator) -> Repository:
     for version in range(1, 10):
         made.push_image(tags=(f"v{version}",), pushed_at=ago(days=100 - version))
     return made
-
-
-@pytest.fixture
-def place(aws: Emulator, monkeypatch: pytest.MonkeyPatch) -> AwsPlace:
-    """The place where a source reads, over HTTP, in this process."""
-    environ = aws.environ() | {"AWS_MAX_ATTEMPTS": "1"}
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    return AwsPlace(AwsSession(region="us-east-1", environ=environ), "us-east-1")
 
 
 def daily(aws: Emulator, repo: Repository, days: int = 31) -> None:

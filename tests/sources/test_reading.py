@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 
-from ecrsweep.aws.session import AwsPlace, AwsSession
+from ecrsweep.aws.session import AwsPlace
 from ecrsweep.core.errors import AwsFailure, ClosedByOrganization, Malformed, Throttled
 from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.sources.ecs import EcsSource
 from ecrsweep.sources.reading import Reading
-
-
-@pytest.fixture
-def place(aws: Emulator, monkeypatch: pytest.MonkeyPatch) -> AwsPlace:
-    """The place where a source reads, over HTTP, in this process."""
-    environ = aws.environ() | {"AWS_MAX_ATTEMPTS": "1"}
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    return AwsPlace(AwsSession(region="us-east-1", environ=environ), "us-east-1")
 
 
 def failing(*numbers: int, error: Callable[[str], Exception] = AwsFailure) -> Callable[[int], Iterator[str]]:

@@ -167,6 +167,19 @@ def test_a_price_of_ones_own_is_taken_and_a_wrong_one_is_named(aws: Emulator, cl
     assert (alone.status, "add --exact-size" in alone.err) == (2, True)
 
 
+def test_prices_of_ones_own_value_what_archiving_costs_too(aws: Emulator, cli: Cli, repo: Repository) -> None:
+    price = {"standard_usd_per_gb_month": 1000, "archive_tiers": [{"usd_per_gb_month": 500}], "restore_usd_per_gb": 1}
+    listed = {
+        "format": "ecrsweep.prices/1", "date": "2026-01-31", "source": "our contract", "bytes_per_gb": 10**9,
+        "archive_minimum_days": 90, "regions": {"us-east-1": price},
+    }  # fmt: skip
+    file = cli.home / "prices.json"
+    file.write_text(json.dumps(listed))
+    shown = cli("plan", "--keep-newest", "1", "--otherwise", "trial", "--prices", str(file)).out
+    assert "Cost of archiving: at most about $100.00 a month" in shown
+    assert "deleting saves about $200.00; list price of 2026-01-31." in shown
+
+
 def test_what_the_archive_costs_is_told_of_the_true_bytes(aws: Emulator, cli: Cli) -> None:
     made = aws.ecr.repository("team/large")
     for number in range(5):

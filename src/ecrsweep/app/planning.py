@@ -104,7 +104,7 @@ class PlanRun:
         marked = (accepted(entry, self._request.scope) for entry in failures)
         coverage = (*self.census.coverage, *marked, *self._outsiders.coverage)
         unresolved = sorted({*self._unresolved, *self.index.unreadable}, key=_unresolved_order)
-        limits, prices = self._request.limits, self._request.prices
+        limits, prices = self._request.limits, self._request.valued_at
         return Footer(
             coverage=coverage,
             unresolved=tuple(unresolved),
@@ -121,7 +121,7 @@ class PlanRun:
     def _read(self, store: ImageStore, name: str) -> Inventory | Coverage | None:
         """What a repository holds. Many are read side by side, and decided on one by one: deciding waits for nothing."""
         try:
-            inventory = store.inventory(name, with_layers=self._request.prices is not None)
+            inventory = store.inventory(name, with_layers=self._request.valued_at is not None)
             # Asked now, side by side with others.
             self._owners.of(store.registry)
             self._outsiders.gaps(inventory.repository)

@@ -36,14 +36,20 @@ Stop = Callable[[], bool]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the user asks for. `scope.regions` are the registries; `prices` None: nobody asked for the true bytes."""
+    """What the user asks for. `scope.regions` are the registries; `exact_size` asks for the true bytes; without `prices` no sum is told."""
 
     scope: Scope
     policies: tuple[Policy, ...]
     sources: tuple[Source, ...]
     tool_version: str
     holds: tuple[Hold, ...] = ()
+    exact_size: bool = False
     prices: Prices | None = None
+
+    @property
+    def valued_at(self) -> Prices | None:
+        """The prices of the true bytes; None where nobody asked for these."""
+        return self.prices if self.exact_size else None
 
     @property
     def limits(self) -> Limits | None:

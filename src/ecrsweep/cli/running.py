@@ -21,7 +21,6 @@ from ecrsweep.core.document import (
 )
 from ecrsweep.core.errors import BadInput, NotFound
 from ecrsweep.core.outcomes import ApplyResult
-from ecrsweep.core.policy import Otherwise
 from ecrsweep.core.uses import Coverage
 from ecrsweep.reports import PlanReport
 from ecrsweep.reports.json import (
@@ -36,7 +35,6 @@ from ecrsweep.reports.words import counted
 from ecrsweep.wiring.grants import advice, lacking
 from ecrsweep.wiring.memory import Memory, open_memory
 from ecrsweep.wiring.prepare import prepare
-from ecrsweep.wiring.prices import list_prices
 
 Flags = dict[str, Any]
 
@@ -87,7 +85,7 @@ def begin(world: AwsWorld, request: Request, memory: Memory, voice: Voice) -> Pl
 
 def say_what_reading_costs(request: Request, flags: Flags, voice: Voice) -> None:
     """What `--exact-size` does besides, told before it is done."""
-    if request.prices is not None and not flags["quiet"]:
+    if request.exact_size and not flags["quiet"]:
         voice.warn(
             "--exact-size reads the manifest of every image that was not read before: a call for each 100. Reading moves "
             "the pull time that ECR records, unless this role is registered as a pull-time exclusion (docs/savings.md)."
@@ -107,8 +105,7 @@ def plan_report(flags: Flags, request: Request) -> PlanReport:
 
 def plan_table(out: Console, flags: Flags, request: Request) -> PlanTable:
     """The table of a plan; it tells what archiving costs where a policy archives."""
-    archives = any(policy.otherwise in {Otherwise.ARCHIVE, Otherwise.TRIAL} for policy in request.policies)
-    prices = (request.prices or list_prices()) if archives else None
+    prices = request.prices if any(policy.archives for policy in request.policies) else None
     return PlanTable(out, verbose=flags["verbose"], prices=prices)
 
 

@@ -46,8 +46,7 @@ def depart(graph: Graph, left: Sequence[str], policy: Policy, now: float) -> Dep
 
 def usual_action(policy: Policy) -> Action:
     """What is done with an active image that goes."""
-    archives = policy.otherwise is Otherwise.ARCHIVE or policy.otherwise is Otherwise.TRIAL
-    return Action.ARCHIVE if archives else Action.DELETE
+    return Action.ARCHIVE if policy.archives else Action.DELETE
 
 
 def action_for(image: Image, policy: Policy) -> Action:

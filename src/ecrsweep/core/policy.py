@@ -121,6 +121,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return any(_glob(pattern).match(repository_name) for pattern in self.repositories)
 
     @property
+    def archives(self) -> bool:
+        """Whether what nothing keeps moves into the archive, for good or on trial."""
+        return self.otherwise is Otherwise.ARCHIVE or self.otherwise is Otherwise.TRIAL
+
+    @property
     def archived_for(self) -> float | None:
         """Seconds in the archive after which an artifact goes; None is never."""
         return self.trial_for if self.otherwise is Otherwise.TRIAL else self.delete_after_archived

@@ -65,7 +65,7 @@ def translate(policy: Policy, ignoring: Iterable[str] = ()) -> Translation:
 
 def _why_not_untagged(policy: Policy) -> Iterator[str]:
     yield from _why_not_at_all(policy)
-    if _archives(policy):
+    if policy.archives:
         yield f"otherwise: {policy.otherwise.value}: AWS would archive the untagged parts of indexes that stay"
     elif policy.pulled_within is not None:
         yield _pulls(policy.pulled_within)
@@ -78,7 +78,7 @@ def _why_not_tagged(policy: Policy) -> Iterator[str]:
         yield "newest_per: AWS knows no groups of tags"
     if policy.newest and policy.order is Order.SEMVER:
         yield "order: semver: AWS knows no versions, only push times"
-    if policy.pulled_within is not None and not _archives(policy):
+    if policy.pulled_within is not None and not policy.archives:
         yield _pulls(policy.pulled_within)
     ages = [name for name in IGNORABLE if getattr(policy, name)]
     if policy.newest and ages:
@@ -99,10 +99,6 @@ def _about_patterns(policy: Policy) -> Iterator[str]:
 
 def _pulls(within: float) -> str:
     return f"pulled_within: {format_duration(within)}: what AWS expires it expires whether it was pulled or not"
-
-
-def _archives(policy: Policy) -> bool:
-    return policy.otherwise in {Otherwise.ARCHIVE, Otherwise.TRIAL}
 
 
 def _untagged(policy: Policy) -> Iterator[dict[str, Any]]:
@@ -127,7 +123,7 @@ def _tagged(policy: Policy) -> Iterator[dict[str, Any]]:
 
 def _rule(description: str, policy: Policy, within: float, **selected: object) -> dict[str, Any]:
     """A rule of age: by the last pull where that is what AWS can go by, else by the push."""
-    by_pull = _archives(policy) and policy.pulled_within is not None
+    by_pull = policy.archives and policy.pulled_within is not None
     days = _days(max(within, policy.pulled_within or 0) if by_pull else within)
     counted = {
         "countType": "sinceImagePulled" if by_pull else "sinceImagePushed",
@@ -177,7 +173,7 @@ def _days(seconds: float) -> int:
 
 
 def _action(policy: Policy) -> dict[str, str]:
-    return {"type": "transition", "targetStorageClass": "archive"} if _archives(policy) else {"type": "expire"}
+    return {"type": "transition", "targetStorageClass": "archive"} if policy.archives else {"type": "expire"}
 
 
 def _lost(policy: Policy, given_up: Sequence[str]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def prepare(
     accepts = check_accepted_gaps(settings.accept_gaps)
     drops = check_accepted_gaps(settings.accept_drops, "--accept-drop")
     state = check_state(settings.state)
-    prices = prices_of(settings)
+    prices = prices_of(settings, policies)
     check_skipped(settings.skip_sources)
     chosen_sources(settings.with_sources, settings.source_options)
     named_sources(settings.uses_files, settings.uses_commands, settings.source_options, allowed=())
@@ -81,7 +81,7 @@ def prepare(
     )
     world = open_world(session, members)
     request = request_of(world, scope, policies, allowed=settings.uses_commands)
-    return world, msgspec.structs.replace(request, prices=prices)
+    return world, msgspec.structs.replace(request, prices=prices, exact_size=settings.exact_size)
 
 
 def reopen(
