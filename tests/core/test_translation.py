@@ -113,6 +113,7 @@ def test_the_count_alone_becomes_a_rule_of_count_behind_what_protects() -> None:
     policy = Policy(newest=20, pulled_within=None, grace=0.0, untagged_for=7 * DAY, protected_tags=("latest",))
     untagged, signatures, latest, counted = translate(policy).rules
     assert (untagged["selection"]["tagStatus"], untagged["selection"]["countNumber"]) == ("untagged", 7)
+    assert untagged["description"] == "Without tags, not pushed for 7d"
     assert signatures["selection"]["tagPatternList"] == ["sha256-*"]
     assert latest["selection"]["tagPatternList"] == ["latest"]
     assert counted["selection"]["countNumber"] == 20
@@ -141,5 +142,6 @@ def test_an_archive_goes_by_pulls_as_aws_can(otherwise: Otherwise, kind: str) ->
     policy = Policy(newest=0, otherwise=otherwise, pulled_within=30 * DAY)
     tagged = [rule for rule in translate(policy).rules if rule["action"]["type"] == "transition"]
     assert [rule["selection"]["countType"] for rule in tagged] == [kind]
+    assert tagged[0]["description"] == "With tags, neither pushed nor pulled for 30d"
     expiring = [rule for rule in translate(policy).rules if rule["selection"]["countType"] == "sinceImageTransitioned"]
     assert len(expiring) == (1 if otherwise is Otherwise.TRIAL else 0)

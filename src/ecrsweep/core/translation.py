@@ -103,7 +103,7 @@ def _pulls(within: float) -> str:
 
 def _untagged(policy: Policy) -> Iterator[dict[str, Any]]:
     within = max(policy.untagged_for, policy.grace, policy.pushed_within or 0)
-    yield _rule(f"Without tags, older than {format_duration(within)}", policy, within, tagStatus="untagged")
+    yield _rule("Without tags", policy, within, tagStatus="untagged")
 
 
 def _tagged(policy: Policy) -> Iterator[dict[str, Any]]:
@@ -118,10 +118,10 @@ def _tagged(policy: Policy) -> Iterator[dict[str, Any]]:
         }
         return
     within = max(policy.grace, policy.pushed_within or 0)
-    yield _rule(f"With tags, older than {format_duration(within)}", policy, within, **tagged)
+    yield _rule("With tags", policy, within, **tagged)
 
 
-def _rule(description: str, policy: Policy, within: float, **selected: object) -> dict[str, Any]:
+def _rule(which: str, policy: Policy, within: float, **selected: object) -> dict[str, Any]:
     """A rule of age: by the last pull where that is what AWS can go by, else by the push."""
     by_pull = policy.archives and policy.pulled_within is not None
     days = _days(max(within, policy.pulled_within or 0) if by_pull else within)
@@ -130,6 +130,7 @@ def _rule(description: str, policy: Policy, within: float, **selected: object) -
         "countUnit": "days",
         "countNumber": days,
     }
+    description = f"{which}, {'neither pushed nor pulled' if by_pull else 'not pushed'} for {days}d"
     return {"description": description, "selection": dict(selected) | counted, "action": _action(policy)}
 
 
