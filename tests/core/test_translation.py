@@ -113,7 +113,7 @@ def test_the_count_alone_becomes_a_rule_of_count_behind_what_protects() -> None:
     policy = Policy(newest=20, pulled_within=None, grace=0.0, untagged_for=7 * DAY, protected_tags=("latest",))
     untagged, signatures, latest, counted = translate(policy).rules
     assert (untagged["selection"]["tagStatus"], untagged["selection"]["countNumber"]) == ("untagged", 7)
-    assert untagged["description"] == "Without tags, not pushed for 7d"
+    assert untagged["description"] == "Without tags, pushed more than 7d ago"
     assert signatures["selection"]["tagPatternList"] == ["sha256-*"]
     assert latest["selection"]["tagPatternList"] == ["latest"]
     assert counted["selection"]["countNumber"] == 20

@@ -130,8 +130,8 @@ def _rule(which: str, policy: Policy, within: float, **selected: object) -> dict
         "countUnit": "days",
         "countNumber": days,
     }
-    description = f"{which}, {'neither pushed nor pulled' if by_pull else 'not pushed'} for {days}d"
-    return {"description": description, "selection": dict(selected) | counted, "action": _action(policy)}
+    ago = f"neither pushed nor pulled for {days}d" if by_pull else f"pushed more than {days}d ago"
+    return {"description": f"{which}, {ago}", "selection": dict(selected) | counted, "action": _action(policy)}
 
 
 def _archived(policy: Policy, archived_for: float) -> Iterator[dict[str, Any]]:
