@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from ecrsweep.aws.session import AwsPlace
+from ecrsweep.core.errors import Throttled
 from ecrsweep.emulator import Emulator, Fault
 from ecrsweep.emulator.errors import AwsError
 from ecrsweep.emulator.registry import Repository
+from ecrsweep.sources.aws_lambda import LambdaSource
 from tests.support import ACCOUNT, REGIONS, Cli, ago
 
 SECRET = "hunter2"  # noqa: S105 - a word to look for in the output
@@ -246,6 +249,17 @@ def test_one_function_that_cannot_be_read_keeps_no_other_from_being_seen(
     found = plan(cli, "--accept-gap", "lambda")
     assert found.status == 0
     assert (found.action(first), found.action(last)) == ("delete", "keep")
+
+
+def test_what_the_listing_tells_protects_even_where_asking_for_more_is_given_up(aws: Emulator, place: AwsPlace) -> None:
+    digits = [f"{number:064x}" for number in range(1, 40)]
+    tell(aws, *(version(f"f{number}", "$LATEST", sha=sha) for number, sha in enumerate(digits)))
+    aws.faults.add(Fault.error("lambda", "GetFunction", "TooManyRequestsException", "Rate exceeded", 429))
+    told: list[Any] = []
+    with pytest.raises(Throttled):
+        told.extend(LambdaSource().uses(place))
+    assert [use.digest for use in told] == [f"sha256:{sha}" for sha in digits]
+    assert aws.calls.count("lambda", "GetFunction") < len(digits)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,14 @@ class LambdaSource:
         """The uses of every version. Raises `AwsFailure` after what could be read."""
         reading = Reading(place, "lambda")
         versions = list(reading.part(_listed(reading)))
-        yield from reading.found(partial(_uses_of, place), [*versions, *_unlisted(versions)])
+        told: set[tuple[str, str]] = set()
+        for found in reading.found(partial(_uses_of, place), [*versions, *_unlisted(versions)]):
+            if isinstance(found, Use):
+                told.add((found.workload, found.where))
+            yield found
+        for version in versions:  # where asking came to an early end
+            if (version.function, version.where) not in told:
+                yield from _as_listed(place, version)
         reading.finish()
 
 
@@ -113,18 +120,26 @@ def _unlisted(versions: list[_Version]) -> Iterator[_Version]:
 
 def _uses_of(place: Place, version: _Version) -> Iterator[Use | Note]:
     """What a version runs; where that cannot be read, or the version was deleted in between, what the listing told of it."""
-    use: _Using = partial(
-        Use, workload=version.function, source=NAME, account=place.account, region=place.region, where=version.where
-    )
-    listed = [use(image="", digest=version.digest, anywhere=True)] if version.digest else []
+    listed = _as_listed(place, version)
     try:
-        told = list(_described(place, version, use))
+        told = list(_described(place, version, _using(place, version)))
     except AwsFailure:
         yield from listed
         raise
     yield from told
     digests = {each.digest for each in told if isinstance(each, Use)}
     yield from (each for each in listed if each.digest not in digests)
+
+
+def _as_listed(place: Place, version: _Version) -> list[Use]:
+    """What the listing tells of a version: the digest that it runs, wherever that is."""
+    return [_using(place, version)(image="", digest=version.digest, anywhere=True)] if version.digest else []
+
+
+def _using(place: Place, version: _Version) -> _Using:
+    return partial(
+        Use, workload=version.function, source=NAME, account=place.account, region=place.region, where=version.where
+    )
 
 
 def _described(place: Place, version: _Version, use: _Using) -> Iterator[Use | Note]:
