@@ -95,7 +95,7 @@ def test_people_get_a_table_and_a_verdict_and_programs_an_exit_status(
     assert line.split() == ["default", "3", "2", "1", "-", "-", "1"]
     (line,) = [line for line in ended.out.splitlines() if line.startswith("team/app:v1 ")]
     assert "nothing else speaks for it" in line
-    assert "it would have let 2 images go, and up to 1 was pulled afterwards" in ended.out
+    assert "it would have let 2 images go, and at most 1 was pulled afterwards" in ended.out
     assert "Nothing but a pull speaks for 1" in ended.out
     safe = cli("simulate", "--exit-code", "--keep-newest", "1", "--pulled-within", "0d", "--keep-tag", "v1")
     assert safe.status == 0
@@ -202,7 +202,7 @@ def test_it_changes_nothing_and_prints_nothing_that_a_terminal_would_obey(aws: E
     repo.push_image(("\x1b[2Jv1",), pushed_at=ago(days=200), pulled_at=ago(days=1))
     repo.push_image(("v2",), pushed_at=ago(days=100))
     shown = cli("simulate", *RULES)
-    assert "up to 1 was pulled afterwards" in shown.out
+    assert "at most 1 was pulled afterwards" in shown.out
     assert "\x1b" not in shown.out
     assert all(call.operation.startswith(("Describe", "List", "Get", "BatchGet")) for call in aws.calls.log)
 

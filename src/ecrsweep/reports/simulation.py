@@ -45,7 +45,7 @@ def verdict(replayed: PolicyReplay) -> str:
     if not regretted:
         return f"{name}: it would have let {gone} go, and none of them was pulled afterwards."
     # A pull that hides those before it may hide the one that would have kept the image.
-    bound = "up to " if replayed.policy.pulled_within else ""
+    bound = "at most " if replayed.policy.pulled_within else ""
     were = "was" if regretted == 1 else "were"
     found = (
         f"{name}: it would have let {gone} go, and {bound}{regretted:,} {were} pulled afterwards ({_span(replayed)})."
@@ -53,7 +53,8 @@ def verdict(replayed: PolicyReplay) -> str:
     if not replayed.unsaved:
         them = "It is in use now, or was" if regretted == 1 else f"All {regretted:,} are in use now, or were"
         return f"{found} {them} seen in use then: a plan keeps what is in use."
-    return f"{found} Nothing but a pull speaks for {replayed.unsaved:,} of them: keep more, or for longer, before it is switched on."
+    alone = "that pull speaks for it" if regretted == 1 else f"a pull speaks for {replayed.unsaved:,} of them"
+    return f"{found} Nothing but {alone}: keep more, or for longer, before it is switched on."
 
 
 def _span(replayed: PolicyReplay) -> str:
