@@ -96,7 +96,7 @@ def test_people_get_a_table_and_a_verdict_and_programs_an_exit_status(
     (line,) = [line for line in ended.out.splitlines() if line.startswith("team/app:v1 ")]
     assert "nothing else speaks for it" in line
     assert "it would have let 2 images go, and at most 1 was pulled afterwards" in ended.out
-    assert "Nothing but a pull speaks for 1" in ended.out
+    assert "Nothing but that pull speaks for it" in ended.out
     safe = cli("simulate", "--exit-code", "--keep-newest", "1", "--pulled-within", "0d", "--keep-tag", "v1")
     assert safe.status == 0
     assert "it would have let 1 image go, and none of them was pulled afterwards" in safe.out
