@@ -6,7 +6,7 @@ Whatever comes from outside goes through `printable`: a tag can hold an escape s
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -50,10 +50,20 @@ def console(out: TextIO, color: str) -> Console:
     """
     terminal = {"on": True, "off": False}.get(color)
     width = None if out.isatty() else _WIDE
-    return Console(
+    return _Paper(
         file=out, force_terminal=terminal, no_color=color == "off" or None, width=width, highlight=False, markup=False,
         emoji=False, soft_wrap=True,
     )  # fmt: skip
+
+
+class _Paper(Console):
+    """On a terminal, sentences go on in the next line at a word. What stands under one, indented, is to be copied: it stays a line."""
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:  # noqa: ANN401 - as rich has it
+        """As in rich."""
+        told = objects[0] if objects else ""
+        is_sentence = self.file.isatty() and isinstance(told, str | Text) and not str(told).startswith(" ")
+        super().print(*objects, soft_wrap=False if is_sentence else soft_wrap, **how)
 
 
 class PlanTable:
