@@ -50,7 +50,7 @@ def show_diagnosis(out: Console, found: Diagnosis) -> None:
         *_trouble_lines(found), *outsider_lines(found), *_delete_lines(found.home), *_exclusion_lines(found),
         *state_lines(found),
     ]:  # fmt: skip
-        out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""))
+        out.print(Text(printable(line), style="bold red" if line.startswith("GAP:") else ""), soft_wrap=True)
     out.print(Text(verdict(found), style="bold"))
 
 

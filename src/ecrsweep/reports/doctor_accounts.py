@@ -60,7 +60,8 @@ def show_accounts(out: Console, found: Diagnosis, *, verbose: bool = False) -> N
         _show_each(out, found.accounts)
     few = sys.maxsize if verbose else _FEW
     for line in _lines(found, few):
-        out.print(Text("\n".join(map(printable, line.splitlines())), style=_BAD if line.startswith(_GRAVE) else ""))
+        text = Text("\n".join(map(printable, line.splitlines())), style=_BAD if line.startswith(_GRAVE) else "")
+        out.print(text, soft_wrap=True)
     out.print(Text(verdict(found), style="bold"))
 
 

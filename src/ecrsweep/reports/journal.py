@@ -62,7 +62,7 @@ def show_journal(out: Console, history: History, location: str) -> None:
         out.print(f"  {counted(kept, 'manifest')} kept: ecrsweep restore --journal {printable(location)}")
     longest = max((call.window for call in history.calls), default=0.0)
     out.print(f"Longest time between the last look at an image and its call: {longest:.1f} s.")
-    out.print(Text(_ending(history, location), style="bold"))
+    out.print(Text(_ending(history, location), style="bold"), soft_wrap=True)
 
 
 def _ending(history: History, location: str) -> str:

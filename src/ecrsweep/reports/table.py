@@ -57,13 +57,14 @@ def console(out: TextIO, color: str) -> Console:
 
 
 class _Paper(Console):
-    """On a terminal, sentences go on in the next line at a word. What stands under one, indented, is to be copied: it stays a line."""
+    """On a terminal, sentences go on in the next line at a word. What is to be copied stays a line: it is indented, or `soft_wrap` says so."""
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:  # noqa: ANN401 - as rich has it
         """As in rich."""
         told = objects[0] if objects else ""
-        is_sentence = self.file.isatty() and isinstance(told, str | Text) and not str(told).startswith(" ")
-        super().print(*objects, soft_wrap=False if is_sentence else soft_wrap, **how)
+        if soft_wrap is None and isinstance(told, str | Text) and not str(told).startswith(" "):
+            soft_wrap = not self.file.isatty()
+        super().print(*objects, soft_wrap=soft_wrap, **how)
 
 
 class PlanTable:
