@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Some tests wait, so three at once keep two cores busy.
+WORKERS ?= 3
 
 .PHONY: help demo test lint format tables long bench bench-quick package lock clean
 .DEFAULT_GOAL := help
@@ -14,7 +16,7 @@ demo: $(STAMP)  ## Show what ecrsweep does, on an embedded AWS
 	$(BIN)/ecrsweep demo
 
 test: lint  ## Lint, types, imports and all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(STAMP)  ## Format, lint, types and imports, checked
 	$(BIN)/ruff format --check .
@@ -31,7 +33,7 @@ tables: $(STAMP)  ## Make anew what is made of the code: tables of the documents
 	$(BIN)/python deploy/policies.py
 
 long: $(STAMP)  ## The property tests over thousands of worlds
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 1500 tests/core/test_invariants.py tests/core/test_graph.py tests/stories/test_worlds.py tests/stories/test_machine.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) --timeout 1500 tests/core/test_invariants.py tests/core/test_graph.py tests/stories/test_worlds.py tests/stories/test_machine.py
 
 PEER ?=
 bench: $(STAMP)  ## Measure speed and memory, into bench/RESULTS.md; beside another program: PEER='CMD'
