@@ -167,11 +167,15 @@ def test_a_page_as_documented_is_never_walked_by_botocore() -> None:
     assert type(PARSED(RECORDED[0])["imageDetails"][0]) is dict
 
 
-@pytest.mark.parametrize("body", NOT_JSON)
-def test_what_is_no_page_is_left_to_botocore(body: str) -> None:
+@pytest.mark.parametrize(
+    ("decode", "body"),
+    [(decode, body) for decode in (decode_page, decode_plain) for body in NOT_JSON]
+    + [(decode_plain, '{"jobs": [{"jobId": null}]}')],
+)
+def test_what_cannot_have_been_meant_is_left_to_botocore(decode: Callable[..., None], body: str) -> None:
     answer: dict[str, Any] = {"status_code": 200, "body": body.encode()}
     taken: dict[str, Any] = {}
-    decode_page(answer, taken)
+    decode(answer, taken)
     assert (answer["body"], taken) == (body.encode(), {})
 
 
@@ -274,14 +278,6 @@ def test_every_member_that_batch_answers_is_plain_json_under_its_own_name(operat
         elif shape.type_name in {"list", "map"}:
             waiting.append(shape.member if shape.type_name == "list" else shape.value)
     assert len(seen) > 20
-
-
-@pytest.mark.parametrize("body", [*NOT_JSON, '{"jobs": [{"jobId": null}]}'])
-def test_what_batch_cannot_have_meant_is_left_to_botocore(body: str) -> None:
-    answer: dict[str, Any] = {"status_code": 200, "body": body.encode()}
-    taken: dict[str, Any] = {}
-    decode_plain(answer, taken)
-    assert (answer["body"], taken) == (body.encode(), {})
 
 
 def test_jobs_are_never_walked_by_botocore() -> None:
