@@ -219,12 +219,12 @@ def _ask(ask: _Ask) -> _Answer:
                     found.append(told)
     except AwsFailure as failure:
         failed = entry(CoverageStatus.FAILED, str(failure), failure.action)
-        return _Answer(found, failed, handed_on, isinstance(failure, ClosedByOrganization))
+        return _Answer(found, failed, handed_on, isinstance(failure, ClosedByOrganization), covered)
     except BadInput as error:
-        return _Answer(found, entry(CoverageStatus.FAILED, str(error)), handed_on)
+        return _Answer(found, entry(CoverageStatus.FAILED, str(error)), handed_on, covered=covered)
     except Exception as error:  # noqa: BLE001 - a source may come from anybody: whatever breaks it is a gap, not "no uses"
         message = f"{source.name} broke on an answer it did not expect: {type(error).__name__}: {error}"
-        return _Answer(found, entry(CoverageStatus.FAILED, message), handed_on)
+        return _Answer(found, entry(CoverageStatus.FAILED, message), handed_on, covered=covered)
     return _Answer(found, entry(CoverageStatus.COMPLETE), handed_on, covered=covered)
 
 
@@ -235,9 +235,9 @@ def _held_against(answer: _Answer, scope: Scope) -> _Answer:
     entry, handed_on = answer.entry, list(answer.handed_on)
     for account in dict.fromkeys(registry.account for registry in scope.registries):
         trouble = answer.covered.trouble_of(account)
-        if trouble and account == entry.account:
+        if trouble and account == entry.account and entry.status is CoverageStatus.COMPLETE:
             entry = msgspec.structs.replace(entry, status=CoverageStatus.FAILED, error=trouble)
-        elif trouble:
+        elif trouble and account != entry.account:
             handed_on.append(
                 Coverage(account, entry.region, entry.source, CoverageStatus.FAILED, error=trouble, action=entry.action)
             )

@@ -57,13 +57,16 @@ def console(out: TextIO, color: str) -> Console:
 
 
 class _Paper(Console):
-    """On a terminal, sentences go on in the next line at a word. What is to be copied stays a line: it is indented, or `soft_wrap` says so."""
+    """On a terminal, sentences go on in the next line at a word. What is to be copied stays a line.
+
+    That is what is indented, what has a word that no line could hold, such as the name of an image, and where `soft_wrap` says so.
+    """
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:  # noqa: ANN401 - as rich has it
         """As in rich."""
-        told = objects[0] if objects else ""
-        if soft_wrap is None and isinstance(told, str | Text) and not str(told).startswith(" "):
-            soft_wrap = not self.file.isatty()
+        told = objects[0] if objects else None
+        if soft_wrap is None and isinstance(told, str | Text) and self.file.isatty() and not str(told).startswith(" "):
+            soft_wrap = any(len(word) > self.width for word in str(told).split())
         super().print(*objects, soft_wrap=soft_wrap, **how)
 
 

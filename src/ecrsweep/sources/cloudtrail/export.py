@@ -124,14 +124,17 @@ class LocalExport:
             raise BadInput(f"cloudtrail.export={self._path}: there is no log file, .json or .json.gz")
         regions = f", regions {', '.join(sorted(history.regions))}" if history.regions else ""
         tally.note(f"read {len(files):,} files of {self._path}{regions}")
+        if history.accounts:
+            tally.covered = self._covered(history)
+        elif not history.failure:
+            tally.note("the files are not named as CloudTrail names them, so nothing tells whether these are all")
         if history.failure:
             raise history.failure
-        if not history.accounts:
-            tally.note("the files are not named as CloudTrail names them, so nothing tells whether these are all")
-            return
+
+    def _covered(self, history: "_History") -> Covered:
         trouble = {account: history.lacks(account) for account in history.accounts}
         trail = f"The trail in {self._path}"
-        tally.covered = Covered(
+        return Covered(
             {account: f"{trail} {lacks}: pulls may be missing" if lacks else "" for account, lacks in trouble.items()},
             f"{trail} {_NOTHING}: pulls may be missing",
         )

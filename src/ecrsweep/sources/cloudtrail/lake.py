@@ -81,14 +81,14 @@ class Store:
         """Count the pulls that the store holds. Raises `AwsFailure`, after those that could be read."""
         here = place.at(self._region)
         store = here.call("cloudtrail", "get_event_data_store", EventDataStore=self._arn)
+        if store.get("OrganizationEnabled") is not True:
+            alone = f"The event data store {self._id} holds the events of account {self._account} alone: pulls may be missing"
+            tally.covered = Covered({self._account: ""}, alone)
         missing = _missing(store, since)
         for row in self._rows(here, since, until):
             tally.add(_record(row), times=_number(row), first=_moment(row, "first_at"))
         if missing:
             raise AwsFailure(f"The event data store {self._id} {missing}: pulls may be missing", action=ACTIONS[1])
-        if store.get("OrganizationEnabled") is not True:
-            alone = f"The event data store {self._id} holds the events of account {self._account} alone: pulls may be missing"
-            tally.covered = Covered({self._account: ""}, alone)
 
     def _rows(self, place: Place, since: datetime, until: datetime) -> Iterator[Mapping[str, str]]:
         owner = {} if self._account == place.account else {"EventDataStoreOwnerAccountId": self._account}

@@ -37,5 +37,13 @@ def test_a_sentence_goes_on_at_a_word_on_a_terminal_and_a_resource_stays_a_line(
     assert resource == RESOURCE
 
 
+def test_the_name_of_an_image_stays_a_line_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Terminal()
+    for line in (RESOURCE.strip(), f"Kept because of {RESOURCE.strip()}, and others"):
+        console(out, "off").print(line)
+        assert out.getvalue().splitlines()[-1] == line
+
+
 def test_a_log_has_a_line_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(io.StringIO(), monkeypatch) == [SENTENCE, SENTENCE, RESOURCE]
