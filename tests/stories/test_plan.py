@@ -1,6 +1,9 @@
 """What a user sees of `plan`, through the real command line and HTTP."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from ecrsweep.emulator import Emulator
@@ -178,3 +181,29 @@ def test_uses_of_images_that_are_gone_are_told(aws: Emulator, cli: Cli) -> None:
     unresolved = cli.plan().json["unresolved"]
     assert {entry["reference"] for entry in unresolved} == {f"{registry}/team/app:gone", f"{registry}/no/such:v1"}
     assert "Already broken: 2 uses" in cli("plan").out
+
+
+def test_on_a_terminal_the_results_begin_when_progress_has_ended(aws: Emulator, cli_asking_ecs: Cli) -> None:
+    """Both are drawn in the same window: what comes too early stands in the line of the progress."""
+    aws.ecr.repository("team/app").push_image(tags=("v1",), pushed_at=ago(days=40))
+    ours, theirs = os.openpty()
+    environ = cli_asking_ecs.environ | {"TERM": "xterm", "COLUMNS": "90"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ecrsweep", "plan"], stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=cli_asking_ecs.home
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                some = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not some:
+                break
+            shown += some
+        os.close(ours)
+    assert process.returncode == 0
+    cursor_is_back = b"\x1b[?25h"
+    assert b"Reading what is in use" in shown
+    assert 0 <= shown.rindex(cursor_is_back) < shown.index(b"Plan for account")
+    assert b"Nothing to delete" in shown

@@ -82,9 +82,15 @@ class PlanTable:
         self._accounts: set[str] = set()
         self._regions: set[str] = set()
         self._past = False
+        self._header: Header | None = None
 
     def begin(self, header: Header) -> None:
-        """Say about what, and under which rules."""
+        """Say about what, and under which rules: with the table, unless images come before that, because progress is shown meanwhile."""
+        self._header = header
+        if self._verbose:
+            self._introduce(header)
+
+    def _introduce(self, header: Header) -> None:
         scope = header.scope
         self._past = header.policy_at is not None
         then = "" if header.policy_at is None else f" as of {rfc3339(header.policy_at)}"
@@ -120,6 +126,8 @@ class PlanTable:
 
     def end(self, footer: Footer) -> None:
         """Show the table, and what stands behind it; first of all what is in use and cannot be pulled."""
+        if self._header is not None and not self._verbose:
+            self._introduce(self._header)
         _print_missed(self._out, footer.missed)
         self._out.print(self._table(footer))
         self._out.print()
@@ -439,8 +447,10 @@ def show_history(out: Console, image: str, life: Sequence[Sighting], ledger: Cov
 
 def _history_table(life: Sequence[Sighting]) -> Table:
     table = borderless()
-    for name in ("LAST SEEN", "FIRST SEEN", "SOURCE", "WORKLOAD"):
-        table.add_column(name, no_wrap=True)
+    for name in ("LAST SEEN", "FIRST SEEN"):
+        table.add_column(name, no_wrap=True, min_width=len("2026-01-31T12:00Z"))
+    table.add_column("SOURCE", no_wrap=True, min_width=len("SOURCE"))
+    table.add_column("WORKLOAD", overflow="fold", min_width=20)
     for one in life:
         workload = f"{one.workload} (possible)" if one.possible else one.workload
         table.add_row(_minute(one.last_seen), _minute(one.first_seen), printable(one.source), printable(workload))

@@ -123,7 +123,7 @@ class LocalExport:
         if not files:
             raise BadInput(f"cloudtrail.export={self._path}: there is no log file, .json or .json.gz")
         regions = f", regions {', '.join(sorted(history.regions))}" if history.regions else ""
-        tally.note(f"read {len(files):,} files of {self._path}{regions}")
+        tally.note(f"read {len(files):,} file{'' if len(files) == 1 else 's'} of {self._path}{regions}")
         if history.accounts:
             tally.covered = self._covered(history)
         elif not history.failure:
